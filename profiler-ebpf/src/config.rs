@@ -1,0 +1,46 @@
+//! What user space tells the kernel half before it is loaded: a frozen constant, so the verifier folds it.
+
+/// Layout facts read from BTF, and the choices of the command line. All offsets in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// hostprof's own process: never traced.
+    pub self_tgid: u32,
+    /// Bytes kept of each request's head.
+    pub head_bytes: u32,
+    /// Bytes waiting in the ring at which the reader is woken.
+    pub wake_at: u32,
+    /// 1: diagnostics of the kernel half go out by aya-log.
+    pub log: u32,
+    pub task_files: u32,
+    pub task_tgid: u32,
+    pub task_pid: u32,
+    pub task_mm: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    pub files_fdt: u32,
+    pub fdtable_fd: u32,
+    pub fdtable_max_fds: u32,
+    pub file_private_data: u32,
+    pub socket_sk: u32,
+    pub socket_file: u32,
+    /// `struct socket` to the inode behind it (`struct socket_alloc` in include/net/sock.h).
+    pub socket_inode: u32,
+    pub inode_ino: u32,
+    pub sock_protocol: u32,
+    pub sock_type: u32,
+    pub sock_socket: u32,
+    pub sock_err: u32,
+    pub sock_net: u32,
+    pub net_inum: u32,
+    pub unix_addr: u32,
+    pub unix_peer: u32,
+    pub unix_address_len: u32,
+    pub unix_address_name: u32,
+    /// `struct pt_regs`: the system call's number and arguments.
+    pub regs_nr: u32,
+    pub regs_arg0: u32,
+    pub regs_arg1: u32,
+    pub regs_arg2: u32,
+    pub regs_arg3: u32,
+}

@@ -1,0 +1,213 @@
+//! Entries of the connection table: made at the handshake or at first sight, renewed when an address is reused.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated as h;
+use profiler_ebpf::conn::{Conn, mark};
+use profiler_ebpf::machine;
+use profiler_ebpf::record::{Counter, UNIX_PATH, UnixName, kind, proto};
+
+use super::config::CFG;
+use super::maps::{BLANK_CONN, CONNS, RING, UNIX_NAME, count};
+use super::memory::{at_most, kernel, now};
+use super::world::{Kernel, wakeup};
+
+pub(crate) const AF_UNIX: u16 = 1;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
+const SOCK_STREAM: u16 = 1;
+
+/// The beginning of `struct sock_common` (include/net/sock.h): remote and local IPv4 address at 0 and 4, remote port
+/// (big-endian) at 12, local port at 14, family at 16, state at 18. IPv6 addresses are at [`V6_REMOTE`] and [`V6_LOCAL`]. The
+/// loader checks these offsets against BTF before it loads anything.
+const COMMON: usize = 24;
+const FAMILY: u64 = 16;
+/// `TCP_LISTEN` of include/net/tcp_states.h, for Unix sockets too.
+const LISTEN: u8 = 10;
+const V6_REMOTE: u64 = 56;
+const V6_LOCAL: u64 = 72;
+
+/// The connection of a socket; a new entry when there is none. None for sockets that are no streams, or a full table.
+#[inline(always)]
+pub(crate) fn find(sk: u64) -> Option<*mut Conn> {
+    match CONNS.get_ptr_mut(sk) {
+        Some(conn) => {
+            // SAFETY: a value of CONNS.
+            let c = unsafe { &mut *conn };
+            if c.record.family == AF_UNIX && is_gone(c) {
+                // No tracepoint tells that a Unix socket is gone; its address has been given to a new one.
+                machine::end(c, &mut Kernel(core::ptr::null_mut()), 0, now());
+                let _ = CONNS.remove(sk);
+                return made(create(sk, 0, 0));
+            }
+            Some(conn)
+        }
+        None => made(create(sk, 0, 0)),
+    }
+}
+
+/// How long a Unix connection's data may wait to be accepted before its entry is given up, ns.
+const ACCEPT_NS: u64 = 10_000_000_000;
+
+/// True when the connection's socket is no more. A Unix socket that was released has lost its inode, and whatever has
+/// the memory now has another; one that is not accepted yet has none (`sock_graft` in include/net/sock.h gives it). A
+/// TCP socket that is closed has lost its process (`sock_orphan` there).
+#[inline(always)]
+pub(crate) fn is_gone(c: &mut Conn) -> bool {
+    if c.record.family != AF_UNIX {
+        return c.t_closed != 0 && is_orphan(c.record.sk);
+    }
+    let inode = inode(c.record.sk);
+    if c.inode == 0 {
+        c.inode = inode;
+        return inode == 0 && now().wrapping_sub(c.record.born) > ACCEPT_NS;
+    }
+    c.inode != inode
+}
+
+/// True when no process holds the socket any more.
+#[inline(always)]
+pub(crate) fn is_orphan(sk: u64) -> bool {
+    kernel::<u64>(sk + CFG.sock_socket() as u64).unwrap_or(0) == 0
+}
+
+/// The inode number of a socket (`struct socket_alloc`), 0 when it has none any more.
+#[inline(always)]
+fn inode(sk: u64) -> u64 {
+    let Some(socket) = kernel::<u64>(sk + CFG.sock_socket() as u64) else { return 0 };
+    if socket == 0 {
+        return 0;
+    }
+    kernel::<u64>(socket + CFG.socket_inode() as u64 + CFG.inode_ino() as u64).unwrap_or(0)
+}
+
+/// The connection at which data arrive. A Unix connection gets its entry here, and a new one when its address was used
+/// before: nothing else tells of its begin. Other sockets have one already or get none; listeners are told of
+/// connections in the same way.
+#[inline(always)]
+pub(crate) fn arriving(sk: u64) -> Option<*mut Conn> {
+    if let Some(conn) = CONNS.get_ptr_mut(sk) {
+        // SAFETY: a value of CONNS.
+        if unsafe { (*conn).record.family } != AF_UNIX {
+            return Some(conn);
+        }
+        return find(sk);
+    }
+    // Family and state stand side by side (`struct sock_common`).
+    let [low, high, state, _] = kernel::<[u8; 4]>(sk + FAMILY)?;
+    if u16::from_ne_bytes([low, high]) != AF_UNIX || state == LISTEN {
+        return None;
+    }
+    made(create(sk, 0, 0))
+}
+
+#[inline(always)]
+fn made(conn: *mut Conn) -> Option<*mut Conn> {
+    if conn.is_null() { None } else { Some(conn) }
+}
+
+/// Makes the entry, `role` and `marks` as the handshake tells them. Null for what is no stream, or when the table is
+/// full. A function of its own for the stack's sake (512 bytes in all).
+#[inline(never)]
+pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
+    let none = core::ptr::null_mut();
+    let mut common = [0u8; COMMON];
+    // SAFETY: writes COMMON bytes or fails.
+    if unsafe { h::bpf_probe_read_kernel(common.as_mut_ptr().cast(), COMMON as u32, sk as *const _) } != 0 {
+        return none;
+    }
+    let family = u16::from_ne_bytes([common[16], common[17]]);
+    let wanted = if family == AF_UNIX {
+        kernel::<u16>(sk + CFG.sock_type() as u64) == Some(SOCK_STREAM)
+    } else {
+        (family == AF_INET || family == AF_INET6)
+            && kernel::<u16>(sk + CFG.sock_protocol() as u64) == Some(IPPROTO_TCP)
+    };
+    if !wanted {
+        return none;
+    }
+    let Some(blank) = BLANK_CONN.get_ptr(0) else { return none };
+    // SAFETY: a valid map value.
+    let blank = unsafe { &*blank };
+    let inserted = CONNS.insert(sk, blank, BPF_NOEXIST as u64);
+    let Some(conn) = CONNS.get_ptr_mut(sk) else {
+        if inserted.is_err() {
+            // Counted once for each connection that opens, and apart for each operation on one without an entry.
+            count(if marks != 0 { Counter::ConnectionTableFull } else { Counter::Untracked });
+        }
+        return none;
+    };
+    // SAFETY: a value of CONNS.
+    let c = unsafe { &mut *conn };
+    let r = &mut c.record;
+    r.kind = kind::EXCHANGE;
+    r.sk = sk;
+    r.born = now();
+    r.family = family;
+    r.role = role as u8;
+    r.proto = proto::UNKNOWN;
+    c.marks = marks as u8;
+    if let Some(net) = kernel::<u64>(sk + CFG.sock_net() as u64) {
+        r.netns = kernel::<u32>(net + CFG.net_inum() as u64).unwrap_or(0);
+    }
+    if family == AF_UNIX {
+        c.inode = inode(sk);
+        return conn;
+    }
+    r.rport = u16::from_be_bytes([common[12], common[13]]);
+    r.lport = u16::from_ne_bytes([common[14], common[15]]);
+    if family == AF_INET {
+        let mut i = 0;
+        while i < 4 {
+            r.raddr[i] = common[i];
+            r.laddr[i] = common[4 + i];
+            i += 1;
+        }
+    } else {
+        // SAFETY: each address has room for its 16 bytes.
+        unsafe {
+            h::bpf_probe_read_kernel(r.raddr.as_mut_ptr().cast(), 16, (sk + V6_REMOTE) as *const _);
+            h::bpf_probe_read_kernel(r.laddr.as_mut_ptr().cast(), 16, (sk + V6_LOCAL) as *const _);
+        }
+    }
+    conn
+}
+
+/// Tells user space a Unix connection's path: the address that this end or, for a client, its peer is bound to
+/// (`struct unix_sock` in include/net/af_unix.h).
+#[inline(always)]
+pub(crate) fn name_unix(c: &mut Conn) {
+    if c.has(mark::NAMED) {
+        return;
+    }
+    c.marks |= mark::NAMED;
+    let sk = c.record.sk;
+    let mut address = kernel::<u64>(sk + CFG.unix_addr() as u64).unwrap_or(0);
+    if address == 0 {
+        let peer = kernel::<u64>(sk + CFG.unix_peer() as u64).unwrap_or(0);
+        if peer == 0 {
+            return;
+        }
+        address = kernel::<u64>(peer + CFG.unix_addr() as u64).unwrap_or(0);
+    }
+    if address == 0 {
+        return;
+    }
+    let len = kernel::<u32>(address + CFG.unix_address_len() as u64).unwrap_or(0);
+    // `name` begins with the family's two bytes.
+    let len = at_most(len.saturating_sub(2) as u64, UNIX_PATH as u64);
+    let Some(name) = UNIX_NAME.get_ptr_mut(0) else { return };
+    // SAFETY: a per-CPU value; the copy is at most as long as its target.
+    unsafe {
+        let n = &mut *name;
+        n.kind = kind::UNIX_NAME;
+        n.len = len as u32;
+        n.sk = sk;
+        n.born = c.record.born;
+        let from = address + CFG.unix_address_name() as u64 + 2;
+        h::bpf_probe_read_kernel(n.path.as_mut_ptr().cast(), len as u32, from as *const _);
+        if RING.output::<UnixName>(&*n, wakeup()).is_err() {
+            count(Counter::NoticeLost);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! All maps. Sizes marked "patched" are set by the loader: value sizes from `--head-bytes`, entries from
+//! `--max-connections` and `--ring-size`.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
+use profiler_ebpf::conn::Conn;
+use profiler_ebpf::record::{Counter, Process, Request, UnixName};
+use profiler_ebpf::world::{Op, WINDOW};
+
+/// Bytes behind a head and a window that a copy in whole chunks may touch.
+pub(crate) const SPARE: usize = 64;
+
+/// The operation being worked through, and its bytes. Per CPU: these programs run with preemption off
+/// (`__DO_TRACE` in include/linux/tracepoint.h), and no program of the soft interrupts touches it.
+#[repr(C)]
+pub(crate) struct Scratch {
+    pub(crate) op: Op,
+    pub(crate) sk: u64,
+    /// The caller's buffer, or its I/O vector and the vector's length.
+    pub(crate) buf: u64,
+    pub(crate) iov: u64,
+    pub(crate) iov_len: u64,
+    pub(crate) window: [u8; WINDOW],
+    pub(crate) spare: [u8; SPARE],
+}
+
+/// Which waiting request of which connection.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct WaitingKey {
+    pub(crate) sk: u64,
+    pub(crate) number: u64,
+}
+
+/// Connections by `struct sock` address. Value and entries patched.
+#[map]
+pub(crate) static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(65536, 0);
+
+/// One connection of zeros, to insert new ones from. Value patched.
+#[map]
+pub(crate) static BLANK_CONN: Array<Conn> = Array::with_max_entries(1, 0);
+
+/// Pipelined requests that wait for their reply. Value patched.
+#[map]
+pub(crate) static WAITING: HashMap<WaitingKey, Request> = HashMap::with_max_entries(4096, 0);
+
+/// One waiting request of zeros. Value patched.
+#[map]
+pub(crate) static BLANK_REQUEST: Array<Request> = Array::with_max_entries(1, 0);
+
+/// Records on their way to user space. Size patched.
+#[map]
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT as u32, 0);
+
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static UNIX_NAME: PerCpuArray<UnixName> = PerCpuArray::with_max_entries(1, 0);
+
+/// The programs that take an operation's steps ([`super::run::stage`]), for raw and for classic tracepoints (a program
+/// array holds programs of one type: `bpf_prog_map_compatible` in kernel/bpf/core.c).
+#[map]
+pub(crate) static NEXT_RAW: ProgramArray = ProgramArray::with_max_entries(3, 0);
+#[map]
+pub(crate) static NEXT_CLASSIC: ProgramArray = ProgramArray::with_max_entries(3, 0);
+
+/// 1 from the moment that every hook is attached: seeing only the writes of a connection, or only the reads, would pair
+/// requests with other requests' replies.
+#[map]
+pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
+
+#[inline(always)]
+pub(crate) fn armed() -> bool {
+    // SAFETY: a word that only user space writes.
+    ARMED.get_ptr(0).is_some_and(|armed| unsafe { armed.read_volatile() } != 0)
+}
+
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: a per-CPU slot that only this CPU writes.
+        unsafe { *value += 1 };
+    }
+}

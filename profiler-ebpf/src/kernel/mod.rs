@@ -1,0 +1,14 @@
+//! One file per hook family; maps, memory access and the machines' world are shared.
+
+mod config;
+mod connection;
+mod diagnose;
+mod maps;
+mod memory;
+mod process;
+mod run;
+mod socket;
+mod state;
+mod sweep;
+mod syscall;
+mod world;

@@ -1,0 +1,178 @@
+//! Runs one socket operation through the machine: the first steps at once, further ones in a program of their own,
+//! so that each program stays small enough for the verifier.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use profiler_ebpf::conn::state;
+use profiler_ebpf::record::{Counter, proto};
+use profiler_ebpf::world::Op;
+use profiler_ebpf::{http, machine, mysql, recognise};
+
+use super::config::CFG;
+use super::connection::{self, AF_UNIX};
+use super::maps::{CONNS, SCRATCH, armed, count};
+use super::memory::now;
+use super::world::Kernel;
+
+/// Programs of the next steps, by protocol: their places in the program arrays.
+pub(crate) mod stage {
+    pub(crate) const RECOGNISE: u32 = 0;
+    pub(crate) const HTTP: u32 = 1;
+    pub(crate) const MYSQL: u32 = 2;
+    pub(crate) const COUNT: u32 = 3;
+    /// Not a place: the operation is done.
+    pub(crate) const DONE: u32 = 9;
+}
+
+/// Steps of one MySQL program: a command takes a header, a payload's first byte, and its rest.
+const MYSQL_STEPS: u32 = 3;
+/// Steps of one HTTP program, so that a head of some 16 KiB fits into the kernel's 33 tail calls.
+const HTTP_STEPS: u32 = 2;
+
+/// Where the caller's bytes are.
+#[derive(Clone, Copy)]
+pub(crate) struct Buffer {
+    pub(crate) buf: u64,
+    pub(crate) iov: u64,
+    pub(crate) iov_len: u64,
+}
+
+impl Buffer {
+    pub(crate) const NONE: Self = Self { buf: 0, iov: 0, iov_len: 0 };
+}
+
+/// Errors that end a connection (include/uapi/asm-generic/errno.h); any other may be followed by more data.
+#[inline(always)]
+fn ends(errno: i64) -> bool {
+    matches!(errno, 32 | 100 | 101 | 102 | 103 | 104 | 107 | 108 | 110 | 112 | 113)
+}
+
+/// One read or write that returned `ret`. Says which program takes its steps.
+#[inline(always)]
+pub(crate) fn operation(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) -> u32 {
+    let id = bpf_get_current_pid_tgid();
+    let tgid = (id >> 32) as u32;
+    if tgid == CFG.self_tgid() || !armed() {
+        return stage::DONE;
+    }
+    count(Counter::Operations);
+    if ret <= 0 {
+        over(sk, ret, send);
+        return stage::DONE;
+    }
+    let Some(conn) = connection::find(sk) else { return stage::DONE };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return stage::DONE };
+    // SAFETY: values of maps; this CPU's scratch belongs to this program until it returns.
+    let (c, s) = unsafe { (&mut *conn, &mut *scratch) };
+    s.op = Op {
+        len: ret as u32,
+        off: 0,
+        time: now(),
+        ready: 0,
+        pid: tgid,
+        tid: id as u32,
+        got: 0,
+        used: 0,
+        send: send as u8,
+        client: 0,
+        event: 0,
+        pad: [0; 5],
+    };
+    s.sk = sk;
+    let op: *mut Op = &mut s.op;
+    // SAFETY: `op` is inside the scratch, and the world reads only the rest of it.
+    if !machine::begin(c, unsafe { &mut *op }) {
+        return stage::DONE;
+    }
+    let b = buffer();
+    s.buf = b.buf;
+    s.iov = b.iov;
+    s.iov_len = b.iov_len;
+    stage_of(c.record.proto)
+}
+
+#[inline(always)]
+fn stage_of(protocol: u8) -> u32 {
+    match protocol {
+        proto::HTTP => stage::HTTP,
+        proto::MYSQL => stage::MYSQL,
+        _ => stage::RECOGNISE,
+    }
+}
+
+/// The next steps of the operation in this CPU's scratch, for a connection of the program's protocol. Says which
+/// program goes on.
+#[inline(always)]
+pub(crate) fn resume(stage: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return stage::DONE };
+    // SAFETY: a per-CPU value.
+    let sk = unsafe { (*scratch).sk };
+    let Some(conn) = CONNS.get_ptr_mut(sk) else { return stage::DONE };
+    // SAFETY: values of maps; the world touches only the scratch's bytes, never its operation.
+    let (c, op) = unsafe { (&mut *conn, &mut (*scratch).op) };
+    let w = &mut Kernel(scratch);
+    match stage {
+        stage::HTTP => {
+            let mut i = 0;
+            while i < HTTP_STEPS {
+                http::step(c, op, w);
+                if op.left() == 0 || c.record.proto != proto::HTTP {
+                    break;
+                }
+                i += 1;
+            }
+        }
+        stage::MYSQL => {
+            let mut i = 0;
+            while i < MYSQL_STEPS {
+                mysql::step(c, op, w);
+                if op.left() == 0 || c.record.proto != proto::MYSQL {
+                    break;
+                }
+                i += 1;
+            }
+        }
+        _ => recognise::recognise(c, op, w),
+    }
+    if machine::more(c, op) {
+        return stage_of(c.record.proto);
+    }
+    if c.record.family == AF_UNIX && (c.record.proto == proto::HTTP || c.record.proto == proto::MYSQL) {
+        connection::name_unix(c);
+    }
+    stage::DONE
+}
+
+/// No further program could be called: boundaries are lost.
+#[inline(always)]
+pub(crate) fn give_up() {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: a per-CPU value.
+    let sk = unsafe { (*scratch).sk };
+    let Some(conn) = CONNS.get_ptr_mut(sk) else { return };
+    // SAFETY: values of maps.
+    let (c, op) = unsafe { (&mut *conn, &mut (*scratch).op) };
+    machine::lose_framing(c, op, &mut Kernel(scratch));
+}
+
+/// An end of file or an error.
+#[inline(always)]
+fn over(sk: u64, ret: i64, send: bool) {
+    if ret == 0 && send || ret < 0 && !ends(-ret) {
+        return;
+    }
+    let Some(conn) = CONNS.get_ptr_mut(sk) else { return };
+    // SAFETY: a value of CONNS.
+    let c = unsafe { &mut *conn };
+    let unix = c.record.family == AF_UNIX;
+    if ret == 0 && c.from_client(send) {
+        // The client has no more to ask, but may still wait for the answer.
+        if c.t_closed == 0 && (!unix || c.state == state::REQUEST) {
+            return;
+        }
+    }
+    machine::end(c, &mut Kernel(core::ptr::null_mut()), (-ret) as u8, now());
+    if unix || c.t_closed != 0 {
+        // No other event will come.
+        let _ = CONNS.remove(sk);
+    }
+}

@@ -1,0 +1,106 @@
+//! Linux 6.3 and newer: the tracepoints at the end of every socket read and write, and at every arrival.
+//!
+//! match-proto: void(struct sock *sk, int ret, int flags) sock_recv_length, sock_send_length (include/trace/events/sock.h)
+//! match-proto: void(const struct sock *sk) sk_data_ready (include/trace/events/sock.h)
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated as h;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use profiler_ebpf::record::{Counter, proto};
+
+use super::config::CFG;
+use super::connection;
+use super::diagnose;
+use super::maps::{NEXT_RAW, armed, count};
+use super::memory::now;
+use super::run::{self, Buffer, stage};
+use super::syscall;
+
+/// `MSG_PEEK` and `MSG_ERRQUEUE` (include/linux/socket.h): nothing is consumed, or it is no data.
+pub(crate) const NO_DATA: u64 = 0x2002;
+
+/// A raw tracepoint's argument.
+#[inline(always)]
+pub(crate) fn argument(ctx: &RawTracePointContext, i: usize) -> u64 {
+    // SAFETY: the context is an array of as many words as the tracepoint has arguments.
+    unsafe { *ctx.as_ptr().cast::<u64>().add(i) }
+}
+
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+fn sock_recv(ctx: RawTracePointContext) -> i32 {
+    if argument(&ctx, 2) & NO_DATA == 0 {
+        socket(&ctx, false);
+    }
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+fn sock_send(ctx: RawTracePointContext) -> i32 {
+    socket(&ctx, true);
+    0
+}
+
+#[inline(always)]
+fn socket(ctx: &RawTracePointContext, send: bool) {
+    let ret = argument(ctx, 1) as i32 as i64;
+    next(ctx, run::operation(argument(ctx, 0), ret, send, callers_buffer));
+}
+
+/// Hands the operation to the program of its next steps, which does not come back.
+#[inline(always)]
+pub(crate) fn next(ctx: &RawTracePointContext, stage: u32) {
+    if stage < stage::COUNT {
+        // SAFETY: the array holds programs of this type only.
+        unsafe { NEXT_RAW.tail_call(ctx, stage) };
+        run::give_up();
+        diagnose::framing_lost(ctx);
+    }
+}
+
+#[raw_tracepoint]
+fn sock_recognise(ctx: RawTracePointContext) -> i32 {
+    let stage = run::resume(stage::RECOGNISE);
+    diagnose::recognised(&ctx);
+    next(&ctx, stage);
+    0
+}
+
+#[raw_tracepoint]
+fn sock_http(ctx: RawTracePointContext) -> i32 {
+    next(&ctx, run::resume(stage::HTTP));
+    0
+}
+
+#[raw_tracepoint]
+fn sock_mysql(ctx: RawTracePointContext) -> i32 {
+    next(&ctx, run::resume(stage::MYSQL));
+    0
+}
+
+/// The buffer as the caller's system call named it: its registers are saved at the top of the kernel stack.
+#[inline(always)]
+fn callers_buffer() -> Buffer {
+    // SAFETY: the helpers return the current task and its saved registers; the offsets come from BTF.
+    unsafe {
+        let regs = h::bpf_task_pt_regs(h::bpf_get_current_task_btf()) as *const u8;
+        let word = |offset: u32| *regs.add(offset as usize).cast::<u64>();
+        syscall::buffer(word(CFG.regs_nr()), word(CFG.regs_arg1()), word(CFG.regs_arg2()))
+    }
+}
+
+#[raw_tracepoint(tracepoint = "sk_data_ready")]
+fn data_ready(ctx: RawTracePointContext) -> i32 {
+    if !armed() {
+        return 0;
+    }
+    let sk = argument(&ctx, 0);
+    let Some(conn) = connection::arriving(sk) else { return 0 };
+    // SAFETY: a value of CONNS; one word is written, readers take it or the next one.
+    let c = unsafe { &mut *conn };
+    if c.t_ready == 0 && c.record.proto != proto::IGNORED {
+        c.t_ready = now();
+        count(Counter::Arrivals);
+    }
+    0
+}

@@ -1,0 +1,267 @@
+//! The exchange machine: drives a connection's protocol through one operation, and ends exchanges.
+//!
+//! The kernel half calls [`operation`] (or its parts, where the verifier wants smaller programs) for every read and
+//! write, [`end`] when the connection is over, [`idle`] from the sweep. Everything here is a function of the state and
+//! the bytes.
+
+use crate::conn::{Conn, PIPELINE_DEPTH, mark, state};
+use crate::recognise::{PATIENCE, recognise, reset};
+use crate::record::{Counter, ERROR_CLOSED, flag, proto, role};
+use crate::scan::phase;
+use crate::world::{Op, World};
+use crate::{http, mysql};
+
+/// Steps that one operation may take; past it the boundaries are lost until the next request.
+pub const MAX_STEPS: u32 = 32;
+/// `AF_UNIX` of include/linux/socket.h.
+const UNIX: u16 = 1;
+/// A MySQL reply that looks finished is sent after this long without a byte.
+pub const SETTLE_NS: u64 = 300_000_000;
+
+/// Works one whole operation through. `flags` of the operation are the caller's business (MSG_PEEK never comes here).
+#[inline(always)]
+pub fn operation<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
+    if !begin(c, op) {
+        return;
+    }
+    let mut i = 0;
+    while i < MAX_STEPS {
+        if !step(c, op, w) {
+            return;
+        }
+        i += 1;
+    }
+    lose_framing(c, op, w);
+}
+
+/// Before the first step: false when the operation is dealt with (nothing to see, or the fast path).
+#[inline(always)]
+pub fn begin(c: &mut Conn, op: &mut Op) -> bool {
+    arrival(c, op);
+    let turned = c.turn != op.send.wrapping_add(1);
+    c.turn = op.send.wrapping_add(1);
+    if c.record.proto == proto::IGNORED {
+        if !turned || c.has(mark::OPAQUE) {
+            return false;
+        }
+        // We may have come in the middle of a long message, or what we saw was one: messages begin where the direction
+        // turns. Every turn is looked at in the beginning, every 2^n-th after that.
+        if c.misses >= PATIENCE {
+            c.misses = c.misses.wrapping_add(1);
+            if c.misses & c.misses.wrapping_sub(1) != 0 {
+                return false;
+            }
+        }
+        reset(c);
+    }
+    let send = op.send != 0;
+    if c.state == state::RESPONSE && !c.from_client(send) && c.record.proto == proto::HTTP {
+        // The middle of a body: bytes and time only.
+        let n = op.len as u64;
+        let h = c.half(send);
+        if h.phase == phase::OPAQUE || (h.phase == phase::BODY && h.left > n) {
+            h.left = h.left.wrapping_sub(n);
+            c.record.response_bytes = c.record.response_bytes.wrapping_add(n);
+            c.record.t_last = op.time;
+            return false;
+        }
+    }
+    true
+}
+
+/// When the operation's bytes had arrived.
+#[inline(always)]
+fn arrival(c: &mut Conn, op: &mut Op) {
+    if op.send != 0 {
+        if c.record.family == UNIX {
+            // A Unix socket's data may be read before it is announced (unix_stream_sendmsg in net/unix/af_unix.c):
+            // what was announced before our reply was that, not the next request.
+            c.t_ready = 0;
+            c.t_consumed = 0;
+        }
+        return;
+    }
+    // Data announces itself (sk_data_ready) before it is read: without a new arrival, it came with the last.
+    let ready = if c.t_ready != 0 { c.t_ready } else { c.t_consumed };
+    // The next data may announce itself between this read and its hook.
+    op.ready = if ready > op.time { op.time } else { ready };
+    c.t_consumed = op.ready;
+    c.t_ready = 0;
+}
+
+/// One step. True when there is more to do.
+#[inline(always)]
+pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) -> bool {
+    if c.record.proto == proto::HTTP {
+        http::step(c, op, w);
+    } else if c.record.proto == proto::MYSQL {
+        mysql::step(c, op, w);
+    } else {
+        recognise(c, op, w);
+    }
+    more(c, op)
+}
+
+/// After a step: true when the operation has more to give.
+#[inline(always)]
+pub fn more(c: &Conn, op: &Op) -> bool {
+    op.off < op.len && c.record.proto != proto::IGNORED
+}
+
+/// Too many messages in one operation to follow: this direction is unframed until its next message shows.
+#[inline(always)]
+pub fn lose_framing<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
+    w.count(Counter::FramingLost);
+    let request = c.from_client(op.send != 0);
+    if request {
+        c.marks |= mark::LOST;
+    } else {
+        if c.state == state::RESPONSE {
+            c.record.response_bytes = c.record.response_bytes.wrapping_add(op.left() as u64);
+            c.record.t_last = op.time;
+        }
+        forget(c, w);
+    }
+    let mysql = c.record.proto == proto::MYSQL;
+    let h = c.half(op.send != 0);
+    h.phase = if request || mysql { phase::START } else { phase::OPAQUE };
+    h.pre_len = 0;
+    op.off = op.len;
+}
+
+/// The reply is complete: out with the exchange, on with the next in the pipeline.
+#[inline(always)]
+pub fn complete<W: World>(c: &mut Conn, w: &mut W) {
+    let flags = c.record.flags;
+    if flags & flag::RACED != 0 && c.record.request.pid == 0 {
+        // Its request has not shown yet; a request that shows next is it.
+        c.state = state::HELD;
+        return;
+    }
+    if flags & (flag::EMITTED | flag::ORPHAN) == 0 {
+        c.marks |= mark::SYNCED;
+        send_record(c, w);
+    }
+    c.state = state::IDLE;
+    next_waiting(c, w);
+}
+
+#[inline(always)]
+fn next_waiting<W: World>(c: &mut Conn, w: &mut W) -> bool {
+    if c.waiting == 0 {
+        return false;
+    }
+    let number = c.oldest;
+    c.oldest = number.wrapping_add(1);
+    c.waiting = c.waiting.wrapping_sub(1);
+    if c.waiting == 0 {
+        c.marks &= !mark::NEWEST_WAITS;
+    }
+    c.clear_reply();
+    if !w.take_waiting(c, number) {
+        // Cannot be, but if it is: its reply must not be taken for another's.
+        c.clear_request();
+        c.record.flags |= flag::ORPHAN;
+    }
+    c.state = state::REQUEST;
+    true
+}
+
+/// Boundaries of replies were lost: one that has begun ends with the next request, those that wait for theirs are
+/// dropped and counted.
+#[inline(always)]
+fn forget<W: World>(c: &mut Conn, w: &mut W) {
+    if c.state == state::RESPONSE && c.waiting != 0 {
+        complete(c, w);
+    }
+    let mut i = 0;
+    while i <= PIPELINE_DEPTH {
+        if c.state == state::REQUEST {
+            w.count(Counter::HalfSeen);
+            c.state = state::IDLE;
+        }
+        if !next_waiting(c, w) {
+            break;
+        }
+        i += 1;
+    }
+    c.skipped = 0;
+}
+
+#[inline(always)]
+pub fn send_record<W: World>(c: &mut Conn, w: &mut W) {
+    // Without branches: this is inlined into loops, and the verifier follows every way through them.
+    let truncated = (c.record.request.truncated & 1) as u16 * flag::TRUNCATED;
+    let unreadable = (c.record.request.unreadable & 1) as u16 * flag::UNREADABLE;
+    c.record.flags |= truncated | unreadable;
+    w.emit(c);
+    w.count(Counter::Emitted);
+}
+
+/// The connection is over, with an errno or (0) without. `time` in ns.
+#[inline(always)]
+pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
+    let error = if errno != 0 { errno } else { ERROR_CLOSED };
+    let known = c.record.proto == proto::HTTP || c.record.proto == proto::MYSQL;
+    if known {
+        if c.state == state::RESPONSE {
+            let done = if c.record.proto == proto::MYSQL {
+                mysql::settled(c)
+            } else {
+                let role = c.record.role;
+                c.half(role == role::SERVER).phase == phase::OPAQUE
+            };
+            let silent = flag::EMITTED | flag::ORPHAN | flag::RACED;
+            if c.record.flags & silent == 0 {
+                // A reset after a whole MySQL reply is no part of it; a body that ends with the connection is cut by one.
+                if !done || (errno != 0 && c.record.proto == proto::HTTP) {
+                    c.record.error = error;
+                }
+                send_record(c, w);
+            } else if c.record.flags & flag::RACED != 0 {
+                w.count(Counter::HalfSeen);
+            }
+        } else if c.state == state::REQUEST {
+            if c.record.flags & flag::ORPHAN != 0
+                || c.record.flags & flag::TENTATIVE != 0 && !c.has(mark::HEADED)
+            {
+                // Nothing but a guess says that this was a request.
+                w.count(Counter::HalfSeen);
+            } else {
+                c.record.error = error;
+                c.record.t_last = time;
+                send_record(c, w);
+            }
+        } else if c.state == state::HELD {
+            if c.record.request.pid == 0 { w.count(Counter::Unsolicited) } else { send_record(c, w) }
+        }
+    }
+    let mut i = 0;
+    while i < PIPELINE_DEPTH {
+        if !next_waiting(c, w) {
+            break;
+        }
+        if known {
+            c.record.error = error;
+            c.record.t_last = time;
+            send_record(c, w);
+        }
+        i += 1;
+    }
+    c.state = state::IDLE;
+}
+
+/// The sweep's look at a connection on which nothing has happened for a while: a reply whose end only the next
+/// command would show is sent. `time` in ns. True when it was.
+#[inline(always)]
+pub fn idle<W: World>(c: &mut Conn, w: &mut W, time: u64) -> bool {
+    if c.record.proto != proto::MYSQL || c.state != state::RESPONSE || c.has(mark::HANDSHAKE) {
+        return false;
+    }
+    let quiet = time.wrapping_sub(c.record.t_last);
+    if !(SETTLE_NS..=(1 << 62)).contains(&quiet) || !mysql::settled(c) {
+        return false;
+    }
+    complete(c, w);
+    true
+}

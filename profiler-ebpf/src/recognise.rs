@@ -1,0 +1,176 @@
+//! Which protocol a connection speaks: its messages' first bytes are collected and judged, a guess that the reply does
+//! not bear out is taken back, and what is nothing of ours is looked at less and less.
+
+use crate::classify::{self, Class};
+use crate::conn::{Conn, Half, mark, state};
+use crate::mysql;
+use crate::record::{Counter, flag, proto, role};
+use crate::scan::phase;
+use crate::world::{Op, WINDOW, World};
+
+/// Turns of direction that are looked at before a connection counts as another protocol's.
+pub(crate) const PATIENCE: u32 = 8;
+
+/// Collects the first bytes of a message, and when they came.
+#[inline(always)]
+pub fn collect(h: &mut Half, op: &Op, window: &[u8; WINDOW], got: u32, want: u8) {
+    if h.pre_len == 0 {
+        h.t0 = op.time;
+        h.ready0 = op.ready;
+    }
+    gather(h, window, got, want);
+}
+
+/// Collects bytes until there are `want` (8 at the most).
+#[inline(always)]
+pub fn gather(h: &mut Half, window: &[u8; WINDOW], got: u32, want: u8) {
+    if h.pre_len == 0 {
+        h.pre = 0;
+    }
+    let mut i = 0usize;
+    while i < 8 {
+        if i as u32 >= got || h.pre_len >= want {
+            break;
+        }
+        h.pre |= (window[i] as u64) << ((h.pre_len as u32 & 7) * 8);
+        h.pre_len += 1;
+        i += 1;
+    }
+}
+
+/// A connection of unknown protocol: do these bytes tell?
+#[inline(always)]
+pub fn recognise<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
+    let send = op.send != 0;
+    let h: *mut Half = c.half(send);
+    // SAFETY: the half lies inside `c`; nothing below moves `c` or reaches this half by another way at the same time.
+    let h = unsafe { &mut *h };
+    let got = w.fetch(op, op.off);
+    let before = h.pre_len;
+    let mut class = if got == 0 {
+        Class::Other
+    } else {
+        collect(h, op, w.window(), got, classify::LONGEST);
+        classify::any(h.pre, h.pre_len, (before as u32).wrapping_add(op.left()))
+    };
+    let sender = if send { role::CLIENT } else { role::SERVER };
+    let receiver = if send { role::SERVER } else { role::CLIENT };
+    let from_client = class as u8 == Class::HttpRequest as u8 || class as u8 == Class::MysqlCommand as u8;
+    let ours = if from_client { sender } else { receiver };
+    let message = from_client
+        || class as u8 == Class::HttpResponse as u8
+        || class as u8 == Class::MysqlGreeting as u8
+        || class as u8 == Class::MysqlRefusal as u8;
+    if message && c.record.role != role::UNKNOWN && c.record.role != ours {
+        // The handshake, or a whole exchange, has told which end we are.
+        class = Class::Other;
+    }
+    if c.misses != 0
+        && (class as u8 == Class::MysqlGreeting as u8 || class as u8 == Class::MysqlRefusal as u8)
+    {
+        // A greeting is the first word of a connection; later it is another protocol's binary message.
+        class = Class::Other;
+    }
+    match class {
+        Class::More => op.off = op.off.wrapping_add((h.pre_len.wrapping_sub(before)) as u32),
+        Class::HttpRequest | Class::HttpResponse => {
+            c.record.proto = proto::HTTP;
+            c.record.role = ours;
+            c.record.flags = flag::TENTATIVE;
+            c.state = state::IDLE;
+            h.phase = phase::START;
+            rewind(h, before);
+        }
+        Class::MysqlGreeting | Class::MysqlRefusal => {
+            c.record.proto = proto::MYSQL;
+            c.record.role = ours;
+            c.record.flags = 0;
+            mysql::greet(c, h, op);
+            rewind(h, before);
+        }
+        Class::MysqlCommand => {
+            c.record.proto = proto::MYSQL;
+            c.record.role = ours;
+            c.record.flags = flag::TENTATIVE;
+            c.state = state::IDLE;
+            h.phase = mysql::phase::HEADER;
+            h.head = 0;
+            rewind(h, before);
+            let replies = c.replies();
+            replies.left = 0;
+            replies.pre_len = 0;
+        }
+        Class::Tls => {
+            give_up(c, w, Counter::NotParsedTls);
+            op.off = op.len;
+        }
+        Class::Http2 => {
+            give_up(c, w, Counter::NotParsedHttp2);
+            op.off = op.len;
+        }
+        Class::Other => miss(c, h, op, w),
+    }
+}
+
+/// Forgets the bytes that this operation gave to `pre`: the protocol's own step collects them again.
+#[inline(always)]
+pub fn rewind(h: &mut Half, before: u8) {
+    h.pre_len = before;
+    h.pre &= if before == 0 { 0 } else { u64::MAX >> (((8 - (before as u32 & 7)) * 8) & 63) };
+}
+
+#[inline(always)]
+fn miss<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W) {
+    h.pre_len = 0;
+    op.off = op.len;
+    ignore(c, w);
+}
+
+/// Not looked at until the direction turns.
+#[inline(always)]
+fn ignore<W: World>(c: &mut Conn, w: &mut W) {
+    c.record.proto = proto::IGNORED;
+    if c.misses < PATIENCE {
+        c.misses = c.misses.wrapping_add(1);
+        if c.misses == PATIENCE {
+            w.count(Counter::NotParsedOther);
+        }
+    }
+}
+
+/// The reply did not bear the guess out.
+#[inline(always)]
+pub fn demote<W: World>(c: &mut Conn, w: &mut W) {
+    w.count(Counter::Demoted);
+    ignore(c, w);
+    c.state = state::IDLE;
+    if c.waiting != 0 {
+        // Too much was believed already.
+        c.marks |= mark::OPAQUE;
+    }
+}
+
+/// This connection is nothing that we read: encrypted, compressed, upgraded.
+#[inline(always)]
+pub fn give_up<W: World>(c: &mut Conn, w: &mut W, why: Counter) {
+    w.count(why);
+    c.record.proto = proto::IGNORED;
+    c.marks |= mark::OPAQUE;
+    c.state = state::IDLE;
+}
+
+#[inline(always)]
+pub(crate) fn reset(c: &mut Conn) {
+    c.record.proto = proto::UNKNOWN;
+    c.state = state::IDLE;
+    c.record.flags = 0;
+    if !c.has(mark::SYNCED) {
+        c.record.role = role::UNKNOWN;
+    }
+    c.halves[0].pre_len = 0;
+    c.halves[1].pre_len = 0;
+    c.halves[0].phase = phase::START;
+    c.halves[1].phase = phase::START;
+    c.skipped = 0;
+    c.marks &= !(mark::NEWEST_WAITS | mark::NEWEST_SKIPPED | mark::HEADED | mark::LOST);
+}

@@ -1,0 +1,18 @@
+//! Tests of the pure half: a world of vectors, connections that are fed from byte strings, and what must come out.
+//!
+//! [`world`] stands in for the kernel, [`wire`] for a socket; the other files hold the facts, one protocol or one
+//! property each.
+
+mod packets;
+mod traffic;
+mod wire;
+mod world;
+
+mod chaos;
+mod http;
+mod http_ends;
+mod http_pipeline;
+mod http_splits;
+mod mysql;
+mod mysql_login;
+mod mysql_splits;

@@ -1,0 +1,4 @@
+//! Whose exchange it is: processes and services.
+
+pub mod process;
+pub mod service;

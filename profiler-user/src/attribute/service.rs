@@ -1,0 +1,197 @@
+//! Which program a process belongs to: [`Process`]es go in, the report's services come out.
+//!
+//! A service is what its operator would call one program: all workers of a server, however often they were restarted,
+//! but not a second instance on another port or in another container. It is told by the executable, by what the command
+//! line says about the program (see `identity`), by the options for its port, and by the container.
+
+mod identity;
+mod runtime;
+mod secrets;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::process::Process;
+use crate::report::{Container, Service};
+pub use secrets::masked;
+
+/// Services told apart; all later ones are one, called [`OTHERS`].
+pub const MAX_SERVICES: usize = 1_024;
+/// The service of all that came when there was no more room.
+pub const OTHERS: &str = "<overflow>";
+/// Of a service's pids and addresses only so many are listed.
+const MAX_LISTED: usize = 1_024;
+
+/// The services of a report, as they are found.
+#[derive(Debug)]
+pub struct Services {
+    proc_root: PathBuf,
+    by_key: FxHashMap<Key, usize>,
+    /// The last answer for a pid, valid for the very same process.
+    by_pid: FxHashMap<u32, (Arc<Process>, usize)>,
+    ids: FxHashSet<Arc<str>>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    program: String,
+    /// Program and script as the process has them, its options of ports.
+    detail: String,
+    container: Option<String>,
+}
+
+#[derive(Debug)]
+struct Row {
+    id: Arc<str>,
+    name: String,
+    runtime: Option<&'static str>,
+    exe: Option<String>,
+    cmdline: Option<String>,
+    started: Option<SystemTime>,
+    container: Option<String>,
+    pids: BTreeSet<u32>,
+    listens: BTreeSet<String>,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self::new(PathBuf::from("/proc"))
+    }
+}
+
+impl Services {
+    /// Services whose executables are looked at through the `/proc` at `proc_root`.
+    pub fn new(proc_root: PathBuf) -> Self {
+        Self {
+            proc_root,
+            by_key: FxHashMap::default(),
+            by_pid: FxHashMap::default(),
+            ids: FxHashSet::default(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// The identifier of the process's service, which is its name, with a number when there are several of that name.
+    ///
+    /// `parent` is asked for only where a process has nothing of its own that tells what it works for, such as the
+    /// workers of Python's multiprocessing.
+    pub fn assign(
+        &mut self,
+        process: &Arc<Process>,
+        parent: impl FnOnce(u32) -> Option<Arc<Process>>,
+    ) -> Arc<str> {
+        if let Some((known, at)) = self.by_pid.get(&process.pid)
+            && Arc::ptr_eq(known, process)
+        {
+            return self.rows[*at].id.clone();
+        }
+        let parent = if identity::is_helper(process) { parent(process.ppid) } else { None };
+        let whose = parent.as_ref().filter(|parent| !parent.gone).unwrap_or(process);
+        let at = self.row(whose);
+        let row = &mut self.rows[at];
+        if row.pids.len() < MAX_LISTED {
+            row.pids.insert(process.pid);
+        }
+        // The service is as old as the oldest of its processes.
+        row.started = match (row.started, process.started) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let id = row.id.clone();
+        if self.by_pid.len() >= super::process::MAX_PROCESSES {
+            self.by_pid.clear();
+        }
+        self.by_pid.insert(process.pid, (process.clone(), at));
+        id
+    }
+
+    /// An exchange of this service arrived on this address: `ip:port`, `[ip6]:port` or `unix:PATH`.
+    pub fn listens(&mut self, process: &Process, address: &str) {
+        if let Some((_, at)) = self.by_pid.get(&process.pid) {
+            let listens = &mut self.rows[*at].listens;
+            if listens.len() < MAX_LISTED && !listens.contains(address) {
+                listens.insert(address.into());
+            }
+        }
+    }
+
+    /// All services found so far, in the order of their finding.
+    pub fn rows(&self) -> Vec<Service> {
+        self.rows.iter().map(Row::report).collect()
+    }
+
+    fn row(&mut self, process: &Process) -> usize {
+        let identity = identity::identify(process);
+        let key =
+            Key { program: identity.name, detail: identity.detail, container: process.container.clone() };
+        if let Some(at) = self.by_key.get(&key) {
+            return *at;
+        }
+        let (key, process) = match self.rows.len() < MAX_SERVICES {
+            true => (key, process),
+            // One more row, without anything of the process that happens to be the first.
+            false => (
+                Key { program: OTHERS.into(), detail: String::new(), container: None },
+                &Process { gone: true, ..Process::default() },
+            ),
+        };
+        if let Some(at) = self.by_key.get(&key) {
+            return *at;
+        }
+        let exe_link = self.proc_root.join(process.pid.to_string()).join("exe");
+        let is_living = !process.gone && process.exe.is_some();
+        let runtime = identity
+            .runtime
+            .filter(|_| !process.gone)
+            .or_else(|| is_living.then(|| runtime::of_file(&exe_link))?);
+        let id = self.unused(&key.program);
+        self.rows.push(Row {
+            id,
+            name: key.program.clone(),
+            runtime,
+            exe: process.exe.clone(),
+            cmdline: Some(masked(&process.cmdline)).filter(|line| !line.is_empty()),
+            started: process.started,
+            container: process.container.clone(),
+            pids: BTreeSet::new(),
+            listens: BTreeSet::new(),
+        });
+        self.by_key.insert(key, self.rows.len() - 1);
+        self.rows.len() - 1
+    }
+
+    fn unused(&mut self, name: &str) -> Arc<str> {
+        let mut id: Arc<str> = name.into();
+        let mut number = 1;
+        while !self.ids.insert(id.clone()) {
+            number += 1;
+            id = format!("{name}#{number}").into();
+        }
+        id
+    }
+}
+
+impl Row {
+    fn report(&self) -> Service {
+        let started = self.started.and_then(|time| jiff::Timestamp::try_from(time).ok());
+        Service {
+            id: self.id.to_string(),
+            name: self.name.clone(),
+            pids: self.pids.iter().copied().collect(),
+            exe: self.exe.clone(),
+            cmdline: self.cmdline.clone(),
+            runtime: self.runtime.map(Into::into),
+            started: started.map(|time| format!("{time:.9}")),
+            listens: self.listens.iter().cloned().collect(),
+            container: self.container.clone().map(|id| Container { id }),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! A capture: source and stages together, from the attach to the report. What `record`, `trace` and `demo` share.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use profiler_ebpf::record::Counter;
+
+use super::pipeline::{Finished, Pipeline};
+use crate::aggregate::Series;
+use crate::clock::{WallClock, monotonic};
+use crate::config::Settings;
+use crate::kernel::caps::{Capabilities, Capability};
+use crate::kernel::hooks::Hook;
+use crate::kernel::session::StartError;
+use crate::kernel::{memlock, run_time::RunTime};
+use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
+use crate::source::Source;
+
+/// A running capture.
+#[derive(Debug)]
+pub struct Capture {
+    pub source: Source,
+    pub pipeline: Pipeline,
+    pub clock: WallClock,
+    run_time: Option<RunTime>,
+    begun: Instant,
+    start: Timestamp,
+    limits: Vec<String>,
+}
+
+/// A capture that has ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub report: Report,
+    pub series: Vec<Series>,
+}
+
+impl Capture {
+    /// Attaches. The error says what is missing and what to do.
+    pub fn start(settings: &Settings) -> Result<Self> {
+        let caps = Capabilities::current().context("the rights of this process cannot be read")?;
+        let missing = caps.missing(&[Capability::Bpf, Capability::Perfmon]);
+        if !missing.is_empty() {
+            let names: Vec<&str> = missing.iter().map(|c| c.name()).collect();
+            bail!(
+                "hostprof needs {} (or CAP_SYS_ADMIN): run it as root, or see `hostprof doctor`",
+                names.join(" and ")
+            );
+        }
+        memlock::raise().context("the memory lock limit")?;
+        let source = Source::open(&settings.kernel()).map_err(explain)?;
+        let mut limits = rights(caps);
+        for m in &source.session.missing {
+            let Hook { program, gives, without, point: _ } = m.hook;
+            limits.push(format!("No {gives}: {without} (hook {program}: {}).", m.reason));
+        }
+        let mut run_time = caps.has(Capability::SysAdmin).then(RunTime::default);
+        if let Some(run_time) = &mut run_time {
+            run_time.tick(&source.session);
+        }
+        Ok(Self {
+            source,
+            pipeline: Pipeline::new(settings),
+            clock: WallClock::now(),
+            run_time,
+            begun: Instant::now(),
+            start: Timestamp::now(),
+            limits,
+        })
+    }
+
+    /// Waits a little for records and works them through; `see` gets each exchange that passed the filters.
+    pub async fn turn(&mut self, mut see: impl FnMut(&Finished, &WallClock)) {
+        let (pipeline, clock) = (&mut self.pipeline, &self.clock);
+        let mut feed = |bytes: &[u8]| {
+            if let Some(finished) = pipeline.feed(bytes) {
+                see(&finished, clock);
+            }
+        };
+        self.source.turn(&mut feed).await;
+        if let Some(run_time) = &mut self.run_time {
+            run_time.tick(&self.source.session);
+        }
+    }
+
+    /// Exchanges that should have been shown and were not, by reason.
+    pub fn lost(&self) -> Counters {
+        let c = |counter| self.source.session.counter(counter);
+        let all = [
+            ("ring_full", c(Counter::RingFull)),
+            ("connection_table_full", c(Counter::ConnectionTableFull)),
+            ("untracked_operations", c(Counter::Untracked)),
+            ("head_unreadable", c(Counter::HeadUnreadable)),
+            ("pipeline_too_deep", c(Counter::PipelineTooDeep)),
+            ("framing_lost", c(Counter::FramingLost)),
+            ("notice_lost", c(Counter::NoticeLost)),
+            ("identity_gone", self.pipeline.identity_gone),
+            ("series_overflow", self.pipeline.aggregator.overflowed),
+        ];
+        all.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
+    }
+
+    /// Detaches, works the rest through, and sums up.
+    pub fn finish(mut self, mut see: impl FnMut(&Finished, &WallClock)) -> Outcome {
+        // A short recording has only the sample that it began.
+        if let Some(run_time) = &mut self.run_time {
+            run_time.end(&self.source.session);
+        }
+        let probe_seconds = self.run_time.as_ref().and_then(RunTime::seconds);
+        let kernel_map_bytes = Some(self.source.session.map_bytes()).filter(|n| *n > 0);
+        let (pipeline, clock) = (&mut self.pipeline, &self.clock);
+        self.source.close(|bytes| {
+            if let Some(finished) = pipeline.feed(bytes) {
+                see(&finished, clock);
+            }
+        });
+        let end = self.clock.at(monotonic());
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let session = &self.source.session;
+        let c = |counter| session.counter(counter);
+        let not_parsed = [
+            ("tls", c(Counter::NotParsedTls)),
+            ("http2", c(Counter::NotParsedHttp2)),
+            ("mysql_compressed", c(Counter::NotParsedMysqlCompressed)),
+            ("io_uring", c(Counter::NotParsedIoUring)),
+            ("other_protocol", c(Counter::NotParsedOther)),
+            // Looked like a request of ours at first, and was none by its reply or by its first line.
+            ("unconfirmed", c(Counter::Demoted) + self.pipeline.other_protocol),
+        ];
+        let not_parsed = not_parsed.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n));
+        let (agent_cpu_seconds, agent_peak_rss) = usage();
+        let capture = CaptureReport {
+            hooks: Hooks {
+                socket: session.socket.name().into(),
+                arrival: session.has("data_ready").then(|| "sk_data_ready".into()),
+                loops: None,
+                connections: session.has("set_state").then(|| "inet_sock_set_state".into()),
+                tls: None,
+            },
+            records: self.source.records,
+            lost: self.lost(),
+            not_parsed: not_parsed.collect(),
+            half_seen: session.counter(Counter::HalfSeen),
+            head_truncated: self.pipeline.aggregator.truncated,
+            streams: self.pipeline.aggregator.streams,
+            filtered: self.pipeline.filtered,
+            in_flight: self.source.in_flight,
+            probe_seconds,
+            agent_cpu_seconds,
+            agent_peak_rss,
+            kernel_map_bytes,
+            limits: self.limits,
+        };
+        let services = self.pipeline.services.rows();
+        let series = self.pipeline.aggregator.series();
+        let report = Report {
+            schema: SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            host: host(),
+            window: Window { start: format!("{:.9}", self.start), end: format!("{end:.9}"), seconds },
+            capture,
+            http: self.pipeline.aggregator.http_rows(),
+            mysql: self.pipeline.aggregator.mysql_rows(),
+            services,
+        };
+        Outcome { report, series }
+    }
+}
+
+/// What a failed start means for a person.
+fn explain(error: StartError) -> anyhow::Error {
+    let advice = match &error {
+        StartError::Btf(_) => {
+            Some("hostprof needs a kernel with CONFIG_DEBUG_INFO_BTF; see `hostprof doctor`")
+        }
+        StartError::NoSocketHooks { reasons, .. } if reasons.iter().any(|r| r.contains("tracefs")) => {
+            Some("tracefs is not mounted, or may not be read: `mount -t tracefs tracefs /sys/kernel/tracing`")
+        }
+        e if e.is_permission() => {
+            Some("the kernel refused: see `hostprof doctor` for which right or lock is the cause")
+        }
+        _ => None,
+    };
+    let error = anyhow::Error::new(error);
+    match advice {
+        Some(advice) => error.context(advice),
+        None => error,
+    }
+}
+
+/// What missing rights leave out, in sentences for the report (the rights table of the docs).
+fn rights(caps: Capabilities) -> Vec<String> {
+    let table = [
+        (
+            Capability::SysPtrace,
+            "Without CAP_SYS_PTRACE there are no executables of other users' processes: services go by their command line.",
+        ),
+        (
+            Capability::DacReadSearch,
+            "Without CAP_DAC_READ_SEARCH processes of other users are known only as far as /proc allows.",
+        ),
+        (Capability::SysAdmin, "Without CAP_SYS_ADMIN the time spent in hostprof's own probes is not known."),
+    ];
+    table.iter().filter(|(c, _)| !caps.has(*c)).map(|(_, text)| (*text).to_owned()).collect()
+}
+
+/// CPU time and peak memory of this process.
+fn usage() -> (Option<f64>, Option<u64>) {
+    // SAFETY: getrusage fills the struct given; all zeros are valid for it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) == 0).then_some(usage)
+    };
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    (usage.map(|usage| seconds(usage.ru_utime) + seconds(usage.ru_stime)), peak_rss())
+}
+
+/// Not rusage's ru_maxrss, which begins with that of the process which has started us (exec_mmap(), fs/exec.c).
+fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The machine.
+pub fn host() -> Host {
+    let line = |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().to_owned());
+    Host {
+        name: line("/proc/sys/kernel/hostname").unwrap_or_default(),
+        kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+        cpus: std::thread::available_parallelism().map_or(0, |n| n.get() as u32),
+        boot_id: line("/proc/sys/kernel/random/boot_id"),
+    }
+}

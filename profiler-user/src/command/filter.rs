@@ -1,0 +1,66 @@
+//! Which exchanges are wanted. Some questions are about who speaks to whom, others about what is to be shown; both are
+//! asked once an exchange is finished, so that they change no measurement.
+
+use rustc_hash::FxHashMap;
+
+use crate::attribute::process::{Process, ProcessTable};
+use crate::config::{Protocol, Settings};
+use crate::exchange::{Call, Exchange};
+
+/// Answers about cgroups kept at most.
+const REMEMBERED: usize = 8_192;
+
+/// The filters of a capture.
+#[derive(Debug)]
+pub struct Filter {
+    settings: Settings,
+    /// `record -- CMD`: only this process and its descendants.
+    pub root: Option<u32>,
+    cgroups: FxHashMap<(u32, Option<u64>), bool>,
+}
+
+impl Filter {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, root: None, cgroups: FxHashMap::default() }
+    }
+
+    /// From now on only these processes.
+    pub fn only(&mut self, pids: Vec<u32>) {
+        self.settings.pid = pids;
+    }
+
+    /// True when the exchange is wanted.
+    pub fn wants(&mut self, exchange: &Exchange, process: &Process, processes: &mut ProcessTable) -> bool {
+        let s = &self.settings;
+        any(&s.pid, |p| *p == exchange.pid)
+            && any(&s.comm, |c| *c == process.comm)
+            && any(&s.port, |p| *p == exchange.local_port || *p == exchange.peer_port)
+            && any(&s.container, |c| process.container.as_ref().is_some_and(|id| id.starts_with(c.as_str())))
+            && any(&s.protocol, |p| match exchange.call {
+                Call::Http(_) => *p == Protocol::Http,
+                Call::Mysql(_) => *p == Protocol::Mysql,
+            })
+            && s.slower_than.is_none_or(|t| exchange.times.duration().is_some_and(|d| d > t.as_secs_f64()))
+            && (!s.errors || exchange.is_error())
+            && self.root.is_none_or(|root| processes.is_descendant(exchange.pid, root))
+            && (s.cgroup.is_empty() || self.in_cgroup(process))
+    }
+
+    fn in_cgroup(&mut self, process: &Process) -> bool {
+        if self.cgroups.len() >= REMEMBERED {
+            self.cgroups.clear();
+        }
+        let wanted = &self.settings.cgroup;
+        *self.cgroups.entry((process.pid, process.start_ticks)).or_insert_with(|| {
+            let text = std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
+            wanted.iter().any(|w| {
+                text.lines().any(|l| l.splitn(3, ':').nth(2).is_some_and(|p| p.contains(w.as_str())))
+            })
+        })
+    }
+}
+
+/// True when no choice was made, or one of the choices holds.
+fn any<T>(choices: &[T], holds: impl Fn(&T) -> bool) -> bool {
+    choices.is_empty() || choices.iter().any(holds)
+}

@@ -1,0 +1,101 @@
+//! The stages in a row: a record's bytes go in at one end, a row of the report comes out at the other.
+
+use std::sync::Arc;
+
+use profiler_ebpf::record::Record;
+
+use super::filter::Filter;
+use crate::aggregate::Aggregator;
+use crate::attribute::process::ProcessTable;
+use crate::attribute::service::Services;
+use crate::config::Settings;
+use crate::exchange::Exchange;
+use crate::parse::raw::Raw;
+use crate::parse::{Parser, Skip};
+use crate::report::Role;
+
+/// All stages behind the source.
+#[derive(Debug)]
+pub struct Pipeline {
+    parser: Parser,
+    pub processes: ProcessTable,
+    pub services: Services,
+    pub aggregator: Aggregator,
+    pub filter: Filter,
+    /// Exchanges that the filters left out.
+    pub filtered: u64,
+    /// Exchanges whose process was gone before anything of it was known.
+    pub identity_gone: u64,
+    /// Records that turned out to be of another protocol.
+    pub other_protocol: u64,
+}
+
+/// An exchange that passed the filters, and its service.
+#[derive(Debug)]
+pub struct Finished {
+    pub exchange: Exchange,
+    pub service: Arc<str>,
+}
+
+impl Pipeline {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            parser: Parser::new(settings.route.clone()),
+            processes: ProcessTable::default(),
+            services: Services::default(),
+            aggregator: Aggregator::default(),
+            filter: Filter::new(settings.clone()),
+            filtered: 0,
+            identity_gone: 0,
+            other_protocol: 0,
+        }
+    }
+
+    /// Takes one record; gives the exchange if it was one that is wanted.
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<Finished> {
+        match Raw::parse(bytes)? {
+            Raw::Exchange { record, head } => self.exchange(&record, head),
+            Raw::Name { sk, born, path } => {
+                self.parser.name(sk, born, path);
+                None
+            }
+            Raw::Fork { parent, child } => {
+                self.processes.on_fork(parent, child);
+                None
+            }
+            Raw::Exec { pid, comm, args } => {
+                let file = args.first().cloned().unwrap_or_default();
+                self.processes.on_exec(pid, &comm, &file, args);
+                None
+            }
+            Raw::Exit { pid } => {
+                self.processes.on_exit(pid);
+                None
+            }
+        }
+    }
+
+    fn exchange(&mut self, record: &Record, head: &[u8]) -> Option<Finished> {
+        let mut exchange = match self.parser.exchange(record, head) {
+            Ok(exchange) => exchange,
+            Err(Skip::OtherProtocol) => {
+                self.other_protocol += 1;
+                return None;
+            }
+        };
+        let process = self.processes.lookup(exchange.pid, &exchange.comm);
+        if !self.filter.wants(&exchange, &process, &mut self.processes) {
+            self.filtered += 1;
+            return None;
+        }
+        self.identity_gone += u64::from(process.gone);
+        exchange.comm.clone_from(&process.comm);
+        let processes = &mut self.processes;
+        let service = self.services.assign(&process, |parent| Some(processes.lookup(parent, "")));
+        if exchange.role == Role::Server && !exchange.local.is_empty() {
+            self.services.listens(&process, &exchange.local);
+        }
+        self.aggregator.add(&exchange, &service);
+        Some(Finished { exchange, service })
+    }
+}

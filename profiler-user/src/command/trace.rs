@@ -1,0 +1,117 @@
+//! `trace`: each exchange as it ends, one line each, until Ctrl-C or until nobody reads any more.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::capture::Capture;
+use super::log::say;
+use super::pipeline::Finished;
+use super::signals::Signals;
+use crate::cli::{LineFormat, TraceArgs};
+use crate::clock::WallClock;
+use crate::config::Settings;
+use crate::output::style::{ColourChoice, Style};
+use crate::output::trace;
+use crate::report::Counters;
+
+/// Runs `trace`.
+pub fn run(args: TraceArgs) -> Result<ExitCode> {
+    let settings = args.settings.with_file()?;
+    let format = args.format.or(settings.trace.format).unwrap_or(LineFormat::Text);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime did not start")?.block_on(follow(&settings, format))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
+    let mut signals = Signals::catch()?;
+    let mut capture = Capture::start(settings)?;
+    say("recording; each exchange is shown as it ends (Ctrl-C ends it)");
+    let style = Style::for_stdout(settings.color.unwrap_or(ColourChoice::Auto));
+    let mut lines = Lines { out: BufWriter::new(io::stdout().lock()), format, style, failed: None };
+    let mut lost = Counters::new();
+    while lines.failed.is_none() && !is_unread(libc::STDOUT_FILENO) {
+        tokio::select! {
+            biased;
+            _ = signals.next() => break,
+            () = capture.turn(|finished, clock| lines.show(finished, clock)) => {}
+        }
+        let now = capture.lost();
+        if now != lost {
+            lines.lost(&lost, &now);
+            lost = now;
+        }
+        lines.flush();
+    }
+    if let Some(e) = lines.failed.take() {
+        return Err(e).context("cannot write to stdout");
+    }
+    capture.finish(|finished, clock| lines.show(finished, clock));
+    lines.flush();
+    lines.failed.map_or(Ok(()), |e| Err(e).context("cannot write to stdout"))
+}
+
+/// Whether this is a pipe or a socket that nobody reads any more. Without traffic no write would tell.
+fn is_unread(fd: libc::c_int) -> bool {
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: poll reads and writes the one struct given, which outlives the call; it does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLERR != 0 }
+}
+
+/// The lines on their way out; the first failure ends them.
+struct Lines<W: Write> {
+    out: W,
+    format: LineFormat,
+    style: Style,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Lines<W> {
+    fn show(&mut self, finished: &Finished, clock: &WallClock) {
+        let at = clock.at(finished.exchange.times.last);
+        let line = match self.format {
+            LineFormat::Text => trace::text(&finished.exchange, &finished.service, at, &self.style),
+            LineFormat::Json => match trace::json(&finished.exchange, &finished.service, at) {
+                Ok(line) => line,
+                Err(e) => return self.note(Err(io::Error::other(e))),
+            },
+        };
+        let written = writeln!(self.out, "{line}");
+        self.note(written);
+    }
+
+    /// Says what has been lost since the last time.
+    fn lost(&mut self, before: &Counters, now: &Counters) {
+        for (reason, total) in now {
+            let new = total - before.get(reason).copied().unwrap_or(0);
+            if new == 0 {
+                continue;
+            }
+            let written = match self.format {
+                LineFormat::Text => writeln!(self.out, "lost: {new} ({reason}), {total} so far"),
+                LineFormat::Json => {
+                    let time = format!("{:.9}", Timestamp::now());
+                    let object = serde_json::json!({
+                        "type": "lost", "time": time, "reason": reason, "count": new, "total": total,
+                    });
+                    writeln!(self.out, "{object}")
+                }
+            };
+            self.note(written);
+        }
+    }
+
+    fn flush(&mut self) {
+        let flushed = self.out.flush();
+        self.note(flushed);
+    }
+
+    fn note(&mut self, result: io::Result<()>) {
+        if let Err(e) = result {
+            self.failed.get_or_insert(e);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What the operator may set, on the command line or in a file (`--config`); the command line goes first.
+//!
+//! Both are read into the same structs, so every flag has its key: `--slower-than 100ms` is `slower-than = "100ms"`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+
+use crate::cli::{LineFormat, ReportFormat};
+use crate::kernel::hooks::SocketHooks;
+use crate::kernel::session::Options;
+use crate::output::style::ColourChoice;
+use crate::parse::route::Pattern;
+
+/// A protocol to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Http,
+    Mysql,
+}
+
+/// Settings of a capture, the same for all verbs that make one.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Read settings from this TOML file; its keys are the flags' names
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Only these processes
+    #[arg(long, value_name = "PID", value_delimiter = ',', help_heading = "Filters")]
+    pub pid: Vec<u32>,
+    /// Only processes of this name (as in `ps -o comm`)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Filters")]
+    pub comm: Vec<String>,
+    /// Only connections with this port at either end
+    #[arg(long, value_name = "PORT", value_delimiter = ',', help_heading = "Filters")]
+    pub port: Vec<u16>,
+    /// Only processes whose cgroup path contains this
+    #[arg(long, value_name = "PATH", help_heading = "Filters")]
+    pub cgroup: Vec<String>,
+    /// Only processes of the container whose identifier begins with this
+    #[arg(long, value_name = "ID", help_heading = "Filters")]
+    pub container: Vec<String>,
+    /// Only these protocols
+    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',', help_heading = "Filters")]
+    pub protocol: Vec<Protocol>,
+    /// Show only what took longer, such as 100ms or 2s
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Filters")]
+    #[serde(deserialize_with = "duration_key")]
+    pub slower_than: Option<Duration>,
+    /// Show only transport errors, HTTP 4xx and 5xx, MySQL errors
+    #[arg(long, help_heading = "Filters")]
+    pub errors: bool,
+
+    /// A route of the services, such as /orders/{id}; may be given several times, the first match counts
+    #[arg(long, value_name = "PATTERN", help_heading = "Settings")]
+    #[serde(deserialize_with = "patterns_key")]
+    pub route: Vec<Pattern>,
+    /// Connections that are followed at a time; each takes about 1 KiB of kernel memory [default: 65536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_194_304), help_heading = "Settings")]
+    pub max_connections: Option<u32>,
+    /// Memory between kernel and hostprof, such as 4M [default: 4M]
+    #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Settings")]
+    #[serde(deserialize_with = "bytes_key")]
+    pub ring_size: Option<u32>,
+    /// Bytes kept of each request's head or statement, 64 to 8192 [default: 512]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=8192), help_heading = "Settings")]
+    pub head_bytes: Option<u32>,
+    /// How to see reads and writes of sockets; by default the best that this kernel has
+    #[arg(long, value_name = "HOOKS", help_heading = "Settings")]
+    pub socket_hooks: Option<SocketHooks>,
+    /// Show the kernel half's own diagnostics on stderr
+    #[arg(long, help_heading = "Settings")]
+    pub log_kernel: bool,
+    /// Colours in text
+    #[arg(long, value_name = "WHEN", help_heading = "Settings")]
+    pub color: Option<ColourChoice>,
+
+    /// In a file: the table `[record]`, for the flags that only this verb has.
+    #[arg(skip)]
+    pub record: RecordKeys,
+    /// In a file: the table `[trace]`.
+    #[arg(skip)]
+    pub trace: TraceKeys,
+}
+
+/// The keys of the table `[record]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RecordKeys {
+    #[serde(deserialize_with = "duration_key")]
+    pub duration: Option<Duration>,
+    pub output: Vec<PathBuf>,
+    pub format: Option<ReportFormat>,
+    pub all: bool,
+}
+
+/// The keys of the table `[trace]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TraceKeys {
+    pub format: Option<LineFormat>,
+}
+
+/// A settings file that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("cannot read the settings file {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the settings file {} is wrong in line {number} (`{line}`): {message}", path.display())]
+    Parse { path: PathBuf, number: usize, line: String, message: String },
+    #[error("the settings file {}: {key} must be from {least} to {most}", path.display())]
+    Range { path: PathBuf, key: &'static str, least: u32, most: u32 },
+}
+
+impl Settings {
+    /// These settings, with what they leave open taken from their file.
+    pub fn with_file(self) -> Result<Self, ConfigError> {
+        match self.config.clone() {
+            None => Ok(self),
+            Some(path) => Ok(self.over(read(&path)?)),
+        }
+    }
+
+    fn over(self, file: Self) -> Self {
+        fn first<T>(a: Vec<T>, b: Vec<T>) -> Vec<T> {
+            if a.is_empty() { b } else { a }
+        }
+        Self {
+            config: self.config,
+            pid: first(self.pid, file.pid),
+            comm: first(self.comm, file.comm),
+            port: first(self.port, file.port),
+            cgroup: first(self.cgroup, file.cgroup),
+            container: first(self.container, file.container),
+            protocol: first(self.protocol, file.protocol),
+            slower_than: self.slower_than.or(file.slower_than),
+            errors: self.errors || file.errors,
+            route: first(self.route, file.route),
+            max_connections: self.max_connections.or(file.max_connections),
+            ring_size: self.ring_size.or(file.ring_size),
+            head_bytes: self.head_bytes.or(file.head_bytes),
+            socket_hooks: self.socket_hooks.or(file.socket_hooks),
+            log_kernel: self.log_kernel || file.log_kernel,
+            color: self.color.or(file.color),
+            record: file.record,
+            trace: file.trace,
+        }
+    }
+
+    /// What the kernel half needs of them.
+    pub fn kernel(&self) -> Options {
+        Options {
+            socket_hooks: self.socket_hooks,
+            max_connections: self.max_connections.unwrap_or(65_536),
+            ring_size: self.ring_size.unwrap_or(4 << 20),
+            head_bytes: self.head_bytes.unwrap_or(512),
+            // A debug build is for looking into hostprof itself.
+            log_kernel: self.log_kernel || cfg!(debug_assertions),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    let settings: Settings = toml::from_str(&text).map_err(|error| parse_error(path, &text, &error))?;
+    let ranges = [
+        ("max-connections", settings.max_connections, 1, 4_194_304),
+        ("head-bytes", settings.head_bytes, 64, 8_192),
+    ];
+    for (key, value, least, most) in ranges {
+        if value.is_some_and(|v| v < least || v > most) {
+            return Err(ConfigError::Range { path: path.into(), key, least, most });
+        }
+    }
+    Ok(settings)
+}
+
+/// What is wrong where, on one line: TOML's own message has a picture of the place.
+fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let number = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim().to_owned();
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    ConfigError::Parse { path: path.into(), number: number + 1, line, message }
+}
+
+/// A time such as `100ms`, `30s`, `1m30s`, or `0.5s`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write it like 100ms, 30s or 1m30s");
+    let time = jiff::SignedDuration::from_str(text).map_err(|_| wrong())?;
+    Duration::try_from(time).ok().filter(|d| !d.is_zero()).ok_or_else(wrong)
+}
+
+/// A size such as `65536`, `512K`, `4M` or `4MiB`, bytes.
+fn bytes(text: &str) -> Result<u32, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor: u32 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(format!("{text:?} is no size: write it like 65536, 512K or 4M")),
+    };
+    let size = digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor));
+    size.filter(|n| (4_096..=1 << 30).contains(n)).ok_or_else(|| format!("{text:?} is not from 4K to 1G"))
+}
+
+fn duration_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn bytes_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        Number(u32),
+        Text(String),
+    }
+    let text = match Size::deserialize(from)? {
+        Size::Number(n) => n.to_string(),
+        Size::Text(text) => text,
+    };
+    bytes(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn patterns_key<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pattern>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|t| Pattern::from_str(t).map_err(serde::de::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes() {
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "5", "0s", "-3s", "soon"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(bytes("4M"), Ok(4 << 20));
+        assert_eq!(bytes("8192"), Ok(8_192));
+        for bad in ["", "M", "1", "9G", "4X", "-1"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let file: Settings = toml::from_str(
+            "port = [80]\nslower-than = \"5ms\"\nring-size = \"8M\"\nroute = [\"/a/{id}\"]\nprotocol = [\"mysql\"]",
+        )
+        .unwrap();
+        let line = Settings { port: vec![81], ..Settings::default() };
+        let both = line.over(file);
+        assert_eq!(both.port, [81]);
+        assert_eq!(both.slower_than, Some(Duration::from_millis(5)));
+        assert_eq!(both.kernel().ring_size, 8 << 20);
+        assert_eq!(both.protocol, [Protocol::Mysql]);
+    }
+
+    #[test]
+    fn the_flags_of_one_verb_have_a_table() {
+        let text = "color = \"never\"\n[record]\nduration = \"5s\"\noutput = [\"a.json\"]\nformat = \"prom\"\n[trace]\nformat = \"json\"";
+        let file: Settings = toml::from_str(text).unwrap();
+        assert_eq!(file.record.duration, Some(Duration::from_secs(5)));
+        assert_eq!(file.record.format, Some(ReportFormat::Prom));
+        assert_eq!(file.trace.format, Some(LineFormat::Json));
+        assert!(toml::from_str::<Settings>("[trace]\nduration = \"5s\"").is_err());
+    }
+
+    #[test]
+    fn a_file_with_a_wrong_key_is_refused() {
+        assert!(toml::from_str::<Settings>("prot = [80]").is_err());
+        assert!(toml::from_str::<Settings>("slower-than = \"x\"").is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! Where the kernel keeps things: every offset that the kernel half uses, read from BTF.
+//!
+//! Sources: include/linux/sched.h (task_struct), fdtable.h, fs.h, net.h (socket), include/net/sock.h (sock_common,
+//! sock, socket_alloc), include/net/af_unix.h, include/net/net_namespace.h, arch/x86/include/asm/ptrace.h.
+
+use profiler_ebpf::config::Config;
+use thiserror::Error;
+
+use super::btf::{Btf, BtfError};
+
+/// This kernel's layout is not to be had, or is one that the kernel half does not know.
+#[derive(Debug, Error)]
+pub enum LayoutError {
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    #[error(
+        "struct {structure} has {member} at {found}, hostprof knows it at {expected}: this kernel is laid out in an \
+         unknown way; please report it with the output of `hostprof doctor`"
+    )]
+    Moved { structure: &'static str, member: &'static str, found: u32, expected: u32 },
+}
+
+/// Members that the kernel half reads with one copy, at offsets it has built in (kernel/connection.rs there).
+const FIXED: [(&str, u32); 8] = [
+    ("skc_daddr", 0),
+    ("skc_rcv_saddr", 4),
+    ("skc_dport", 12),
+    ("skc_num", 14),
+    ("skc_family", 16),
+    ("skc_state", 18),
+    ("skc_v6_daddr", 56),
+    ("skc_v6_rcv_saddr", 72),
+];
+
+/// The layout part of the configuration.
+pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
+    for (member, expected) in FIXED {
+        let found = btf.offset("sock_common", member)?;
+        if found != expected {
+            return Err(LayoutError::Moved { structure: "sock_common", member, found, expected });
+        }
+    }
+    let at = |structure: &str, member: &str| btf.offset(structure, member);
+    Ok(Config {
+        task_files: at("task_struct", "files")?,
+        task_tgid: at("task_struct", "tgid")?,
+        task_pid: at("task_struct", "pid")?,
+        task_mm: at("task_struct", "mm")?,
+        mm_arg_start: at("mm_struct", "arg_start")?,
+        mm_arg_end: at("mm_struct", "arg_end")?,
+        files_fdt: at("files_struct", "fdt")?,
+        fdtable_fd: at("fdtable", "fd")?,
+        fdtable_max_fds: at("fdtable", "max_fds")?,
+        file_private_data: at("file", "private_data")?,
+        socket_sk: at("socket", "sk")?,
+        socket_file: at("socket", "file")?,
+        socket_inode: at("socket_alloc", "vfs_inode")?,
+        inode_ino: at("inode", "i_ino")?,
+        sock_protocol: at("sock", "sk_protocol")?,
+        sock_type: at("sock", "sk_type")?,
+        sock_socket: at("sock", "sk_socket")?,
+        sock_err: at("sock", "sk_err")?,
+        sock_net: at("sock_common", "skc_net")?,
+        net_inum: at("net", "ns.inum")?,
+        unix_addr: at("unix_sock", "addr")?,
+        unix_peer: at("unix_sock", "peer")?,
+        unix_address_len: at("unix_address", "len")?,
+        unix_address_name: at("unix_address", "name")?,
+        regs_nr: at("pt_regs", "orig_ax")?,
+        regs_arg0: at("pt_regs", "di")?,
+        regs_arg1: at("pt_regs", "si")?,
+        regs_arg2: at("pt_regs", "dx")?,
+        regs_arg3: at("pt_regs", "r10")?,
+        ..Config::default()
+    })
+}

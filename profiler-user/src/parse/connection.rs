@@ -1,0 +1,119 @@
+//! What has to be remembered of a connection between its exchanges: its two ends in words, its schema, its prepared
+//! statements. Bounded: what was not used for longest is forgotten first.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lru::LruCache;
+use profiler_ebpf::record::Record;
+
+use super::sql::Digest;
+
+/// Connections and prepared statements remembered at most.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+const STATEMENTS: NonZeroUsize = NonZeroUsize::new(32_768).unwrap();
+
+/// Address families of include/linux/socket.h.
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// A connection's identity: the socket's address in the kernel, and when it was first seen.
+pub type Key = (u64, u64);
+
+/// A connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// `ip:port`, `[ip6]:port` or `unix:PATH`; empty when a Unix socket's name is not known.
+    pub local: Arc<str>,
+    pub peer: Arc<str>,
+    /// The session's schema, as far as it was seen to be chosen.
+    pub schema: Option<Arc<str>>,
+    /// SET_OPTION has allowed several statements in one query since the sign-in.
+    pub several: bool,
+}
+
+/// All connections.
+#[derive(Debug)]
+pub struct Connections {
+    known: LruCache<Key, Connection>,
+    statements: LruCache<(Key, u32), Arc<Digest>>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { known: LruCache::new(CONNECTIONS), statements: LruCache::new(STATEMENTS) }
+    }
+}
+
+impl Connections {
+    /// The connection of a record.
+    pub fn of(&mut self, record: &Record) -> &mut Connection {
+        self.known.get_or_insert_mut((record.sk, record.born), || Connection {
+            local: endpoint(record.family, &record.laddr, record.lport).into(),
+            peer: endpoint(record.family, &record.raddr, record.rport).into(),
+            schema: None,
+            several: false,
+        })
+    }
+
+    /// A Unix connection's path has become known. Both ends have it: the server's own, and the client's peer.
+    pub fn name(&mut self, key: Key, path: &[u8]) {
+        let name: Arc<str> = unix_name(path).into();
+        self.known.put(key, Connection { local: name.clone(), peer: name, schema: None, several: false });
+    }
+
+    /// A statement was prepared under this number.
+    pub fn prepared(&mut self, key: Key, number: u32, statement: Arc<Digest>) {
+        self.statements.put((key, number), statement);
+    }
+
+    /// The statement of this number; None when it was prepared before we came, or long ago.
+    pub fn statement(&mut self, key: Key, number: u32) -> Option<Arc<Digest>> {
+        self.statements.get(&(key, number)).cloned()
+    }
+}
+
+/// An address in words, IPv4 in IPv6 as IPv4.
+fn endpoint(family: u16, address: &[u8; 16], port: u16) -> String {
+    match family {
+        AF_INET => format!("{}:{port}", Ipv4Addr::new(address[0], address[1], address[2], address[3])),
+        AF_INET6 => {
+            let ip = Ipv6Addr::from(*address);
+            match ip.to_ipv4_mapped() {
+                Some(v4) => format!("{v4}:{port}"),
+                None => format!("[{ip}]:{port}"),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
+/// `unix:PATH`; an abstract name begins with `@`, as in `ss` and /proc/net/unix.
+fn unix_name(path: &[u8]) -> String {
+    if let Some(name) = path.strip_prefix(b"\0") {
+        return format!("unix:@{}", String::from_utf8_lossy(name));
+    }
+    let end = path.iter().position(|b| *b == 0).unwrap_or(path.len());
+    format!("unix:{}", String::from_utf8_lossy(&path[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_words() {
+        let mut a = [0u8; 16];
+        a[..4].copy_from_slice(&[127, 0, 0, 1]);
+        assert_eq!(endpoint(AF_INET, &a, 80), "127.0.0.1:80");
+        assert_eq!(endpoint(AF_INET6, &Ipv6Addr::LOCALHOST.octets(), 80), "[::1]:80");
+        assert_eq!(endpoint(AF_INET6, &Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets(), 80), "127.0.0.1:80");
+    }
+
+    #[test]
+    fn unix_names() {
+        assert_eq!(unix_name(b"/run/my.sock\0\0"), "unix:/run/my.sock");
+        assert_eq!(unix_name(b"\0abstract"), "unix:@abstract");
+    }
+}

@@ -1,0 +1,197 @@
+//! From raw records to exchanges with names: [`Parser`].
+//!
+//! Records of the kernel half come in, one after the other as they left it; out come [`Exchange`]s, or the reason why
+//! a record is none.
+
+pub mod command;
+pub mod connection;
+pub mod http;
+pub mod raw;
+pub mod reply;
+pub mod route;
+pub mod sql;
+
+use std::sync::Arc;
+
+use profiler_ebpf::mysql::command as number;
+use profiler_ebpf::record::{COMMAND_HANDSHAKE, ERROR_CLOSED, Record, flag, proto, role};
+
+use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, Times};
+use crate::report::{Role, RouteSource};
+use connection::{Connections, Key};
+use route::Routes;
+use sql::Digest;
+
+/// Stands in the digest's place when a statement was prepared before we came.
+pub const UNKNOWN_STATEMENT: &str = "<unknown statement>";
+
+/// The command that allows several statements in one query (`COM_SET_OPTION`, include/my_command.h).
+const SET_OPTION: u8 = 0x1b;
+
+/// Why a record is no exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// The request looked like HTTP or MySQL, but nothing bore it out.
+    OtherProtocol,
+}
+
+/// The parse stage: what it remembers between records.
+#[derive(Debug)]
+pub struct Parser {
+    connections: Connections,
+    routes: Routes,
+}
+
+impl Parser {
+    pub fn new(patterns: Vec<route::Pattern>) -> Self {
+        Self { connections: Connections::default(), routes: Routes::new(patterns) }
+    }
+
+    /// A Unix connection's path.
+    pub fn name(&mut self, sk: u64, born: u64, path: &[u8]) {
+        self.connections.name((sk, born), path);
+    }
+
+    /// The exchange of a record.
+    pub fn exchange(&mut self, record: &Record, head: &[u8]) -> Result<Exchange, Skip> {
+        let call =
+            if record.proto == proto::HTTP { self.http(record, head)? } else { self.mysql(record, head) };
+        let request = &record.request;
+        let server = record.role == role::SERVER;
+        let some = |t: u64| (t != 0).then_some(t);
+        let arrival = some(request.t_arrive).filter(|_| server);
+        let c = self.connections.of(record);
+        Ok(Exchange {
+            pid: request.pid,
+            tid: request.tid,
+            comm: String::new(),
+            role: if server { Role::Server } else { Role::Client },
+            local: c.local.to_string(),
+            peer: c.peer.to_string(),
+            local_port: record.lport,
+            peer_port: record.rport,
+            times: Times {
+                arrival,
+                start: some(request.t_start),
+                request_end: some(request.t_end).filter(|_| request.t_start != 0),
+                first: some(record.t_first),
+                last: record.t_last,
+            },
+            request_bytes: request.bytes,
+            response_bytes: record.response_bytes,
+            // What the server said is the outcome; that it then hung up is not.
+            transport_error: transport_error(record.error)
+                .filter(|_| !matches!(&call, Call::Mysql(MysqlCall { error: Some(_), .. }))),
+            stream: record.flags & flag::STREAM != 0,
+            truncated: record.flags & flag::TRUNCATED != 0,
+            call,
+        })
+    }
+
+    fn http(&mut self, record: &Record, head: &[u8]) -> Result<Call, Skip> {
+        let parsed = http::request_head(head);
+        let tentative = record.flags & flag::TENTATIVE != 0;
+        if tentative && !parsed.as_ref().is_some_and(|h| h.versioned) {
+            return Err(Skip::OtherProtocol);
+        }
+        let (method, target) = match parsed {
+            Some(h) => (h.method, h.target),
+            // Unreadable, or nothing that we know: the exchange was seen, its name was not.
+            None => ("_OTHER".to_owned(), String::new()),
+        };
+        // Routes are learned for each address that is served or called.
+        let server_port = if record.role == role::SERVER { record.lport } else { record.rport };
+        let (route, route_source) = if target.is_empty() {
+            (Arc::from(""), RouteSource::Template)
+        } else {
+            self.routes.route(u64::from(server_port), &target)
+        };
+        let path = http::path_of(&target);
+        let status = (record.status != 0).then_some(record.status);
+        Ok(Call::Http(HttpCall { method, path, route, route_source, status }))
+    }
+
+    fn mysql(&mut self, record: &Record, head: &[u8]) -> Call {
+        let key: Key = (record.sk, record.born);
+        let asked = record.request.command;
+        // The head of a handshake is the sign-in; of a command, the command's byte and what follows.
+        let payload = if asked == COMMAND_HANDSHAKE { head } else { head.get(1..).unwrap_or_default() };
+        let truncated = record.request.truncated != 0;
+        let caps = if self.connections.of(record).several { 0 } else { record.caps };
+        let query = command::statement(payload, record.caps).filter(|_| asked == number::QUERY);
+        let several = query.is_some_and(|query| command::several(query, truncated, caps));
+        let reply = reply::read(record, several);
+        let digest = match asked {
+            number::QUERY => query.map(|query| Arc::new(sql::digest(query, truncated))),
+            number::PREPARE => {
+                let digest = Arc::new(sql::digest(payload, truncated));
+                if let Some(id) = reply.statement {
+                    self.connections.prepared(key, id, digest.clone());
+                }
+                Some(digest)
+            }
+            number::EXECUTE | 0x1c | 0x1a | 0xfa => Some(
+                command::statement_number(payload)
+                    .and_then(|id| self.connections.statement(key, id))
+                    .unwrap_or_else(|| {
+                        Arc::new(Digest { text: UNKNOWN_STATEMENT.into(), ..Digest::default() })
+                    }),
+            ),
+            _ => None,
+        };
+        let failed = reply.error.is_some() || record.error != 0;
+        let connection = self.connections.of(record);
+        connection.several |= asked == SET_OPTION && payload.first() == Some(&0);
+        if !failed && let Some(schema) = chosen_schema(asked, payload, digest.as_deref()) {
+            connection.schema = Some(schema.into());
+        }
+        let known = digest.as_ref().filter(|d| d.text != UNKNOWN_STATEMENT);
+        Call::Mysql(MysqlCall {
+            command: command::name(asked),
+            digest: known.map(|d| d.hash),
+            digest_text: digest.as_ref().map(|d| Arc::from(d.text.as_str())),
+            schema: connection.schema.clone(),
+            error: reply.error,
+            rows_returned: reply.rows_returned,
+            rows_affected: reply.rows_affected,
+            no_index: reply.status & reply::status::NO_INDEX != 0,
+            no_good_index: reply.status & reply::status::NO_GOOD_INDEX != 0,
+            server_slow: reply.status & reply::status::SLOW != 0,
+        })
+    }
+}
+
+/// The schema that a successful command chose.
+fn chosen_schema(asked: u8, payload: &[u8], digest: Option<&Digest>) -> Option<String> {
+    match asked {
+        COMMAND_HANDSHAKE => command::schema(payload),
+        0x02 => std::str::from_utf8(payload).ok().map(str::to_owned),
+        number::QUERY => {
+            let name = digest?.text.strip_prefix("USE ")?.trim_matches('`');
+            (!name.is_empty() && !name.contains([' ', '?'])).then(|| name.to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// OpenTelemetry's `error.type` for a connection's end: the errno's name, or `closed`.
+fn transport_error(error: u8) -> Option<String> {
+    let name = match error {
+        0 => return None,
+        ERROR_CLOSED => "closed",
+        32 => "EPIPE",
+        100 => "ENETDOWN",
+        101 => "ENETUNREACH",
+        102 => "ENETRESET",
+        103 => "ECONNABORTED",
+        104 => "ECONNRESET",
+        107 => "ENOTCONN",
+        108 => "ESHUTDOWN",
+        110 => "ETIMEDOUT",
+        111 => "ECONNREFUSED",
+        112 => "EHOSTDOWN",
+        113 => "EHOSTUNREACH",
+        other => return Some(format!("errno {other}")),
+    };
+    Some(name.to_owned())
+}

@@ -1,0 +1,238 @@
+//! The words of MySQL's grammar that a digest writes in capitals.
+//!
+//! Only words that can hardly be the name of a column or table are here: capitals would change such a name. Source:
+//! the MySQL 8.4 reference manual, "Keywords and Reserved Words".
+
+/// Reserved words and a few others that are always part of the grammar. Sorted.
+pub(super) const KEYWORDS: &[&str] = &[
+    "ADD",
+    "ALL",
+    "ALTER",
+    "ANALYZE",
+    "AND",
+    "AS",
+    "ASC",
+    "BEGIN",
+    "BETWEEN",
+    "BINARY",
+    "BOTH",
+    "BY",
+    "CALL",
+    "CASCADE",
+    "CASE",
+    "CHANGE",
+    "CHARACTER",
+    "CHECK",
+    "COLLATE",
+    "COLUMN",
+    "COMMIT",
+    "CONSTRAINT",
+    "CREATE",
+    "CROSS",
+    "CURRENT_DATE",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_USER",
+    "DATABASE",
+    "DATABASES",
+    "DEALLOCATE",
+    "DECLARE",
+    "DEFAULT",
+    "DELAYED",
+    "DELETE",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DIV",
+    "DROP",
+    "DUPLICATE",
+    "ELSE",
+    "END",
+    "ESCAPE",
+    "EXCEPT",
+    "EXECUTE",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FOR",
+    "FORCE",
+    "FOREIGN",
+    "FROM",
+    "FULLTEXT",
+    "GRANT",
+    "GROUP",
+    "HAVING",
+    "HIGH_PRIORITY",
+    "IF",
+    "IGNORE",
+    "IN",
+    "INDEX",
+    "INNER",
+    "INSERT",
+    "INTERSECT",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JOIN",
+    "KEY",
+    "KEYS",
+    "KILL",
+    "LATERAL",
+    "LEADING",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "LOAD",
+    "LOCK",
+    "LOW_PRIORITY",
+    "MATCH",
+    "MOD",
+    "NATURAL",
+    "NOT",
+    "NOWAIT",
+    "NULL",
+    "OF",
+    "OFFSET",
+    "ON",
+    "OPTIMIZE",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "PREPARE",
+    "PRIMARY",
+    "PROCEDURE",
+    "REFERENCES",
+    "REGEXP",
+    "RELEASE",
+    "RENAME",
+    "REPLACE",
+    "RETURNING",
+    "REVOKE",
+    "RIGHT",
+    "RLIKE",
+    "ROLLBACK",
+    "ROW",
+    "SAVEPOINT",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "SQL_CALC_FOUND_ROWS",
+    "SQL_NO_CACHE",
+    "START",
+    "STRAIGHT_JOIN",
+    "TABLE",
+    "TABLES",
+    "THEN",
+    "TO",
+    "TRAILING",
+    "TRANSACTION",
+    "TRIGGER",
+    "TRUE",
+    "TRUNCATE",
+    "UNION",
+    "UNIQUE",
+    "UNLOCK",
+    "UPDATE",
+    "USE",
+    "USING",
+    "VALUES",
+    "VIEW",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
+    "XOR",
+];
+
+/// Names of functions: in capitals where an opening parenthesis follows. Sorted.
+pub(super) const FUNCTIONS: &[&str] = &[
+    "ABS",
+    "AVG",
+    "CAST",
+    "CEIL",
+    "COALESCE",
+    "CONCAT",
+    "CONVERT",
+    "COUNT",
+    "CURDATE",
+    "DATE",
+    "DATE_ADD",
+    "DATE_FORMAT",
+    "DATE_SUB",
+    "FIELD",
+    "FLOOR",
+    "FOUND_ROWS",
+    "FROM_UNIXTIME",
+    "GREATEST",
+    "GROUP_CONCAT",
+    "IFNULL",
+    "JSON_EXTRACT",
+    "LAST_INSERT_ID",
+    "LEAST",
+    "LENGTH",
+    "LOWER",
+    "MAX",
+    "MD5",
+    "MIN",
+    "NOW",
+    "NULLIF",
+    "RAND",
+    "ROUND",
+    "ROW_NUMBER",
+    "SLEEP",
+    "STDDEV",
+    "SUBSTRING",
+    "SUM",
+    "TRIM",
+    "UNIX_TIMESTAMP",
+    "UPPER",
+    "UUID",
+    "VALUE",
+    "VERSION",
+    "YEAR",
+];
+
+/// Keywords that are a value by themselves: a sign after one of them is a subtraction, not part of a number.
+const OPERANDS: &[&str] = &[
+    "CURRENT_DATE",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_USER",
+    "DEFAULT",
+    "END",
+    "FALSE",
+    "NULL",
+    "TRUE",
+];
+
+/// Longer than every word of the lists.
+const LONGEST: usize = 24;
+
+/// The word in capitals when it is one of the list.
+pub(super) fn find(list: &'static [&'static str], word: &str) -> Option<&'static str> {
+    if word.len() > LONGEST {
+        return None;
+    }
+    let upper = word.to_ascii_uppercase();
+    list.binary_search(&upper.as_str()).ok().map(|at| list[at])
+}
+
+/// Whether a keyword stands for a value.
+pub(super) fn is_operand(keyword: &str) -> bool {
+    OPERANDS.contains(&keyword)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_sorted_and_short_enough() {
+        for list in [KEYWORDS, FUNCTIONS] {
+            assert!(list.is_sorted());
+            assert!(list.iter().all(|word| word.len() <= LONGEST));
+        }
+    }
+}

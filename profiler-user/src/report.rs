@@ -1,0 +1,241 @@
+//! The report: what a window of recording found, as data. The aggregate stage fills it, every output renders it,
+//! and serde writes it as the JSON schema `hostprof.report/1` that users and dashboards rely on.
+//!
+//! Durations are seconds, sizes bytes, times RFC 3339 with nanoseconds. Unknown values are `None` or absent, never
+//! invented; an empty list means that nothing was seen.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The schema's name and version; only ever extended within the same number.
+pub const SCHEMA: &str = "hostprof.report/1";
+
+/// Counters by name, in a stable order.
+pub type Counters = BTreeMap<String, u64>;
+
+/// A recording's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// hostprof's own version.
+    pub version: String,
+    pub host: Host,
+    pub window: Window,
+    pub capture: Capture,
+    pub services: Vec<Service>,
+    pub http: Vec<HttpRow>,
+    pub mysql: Vec<MysqlRow>,
+}
+
+/// The machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    pub name: String,
+    pub kernel: String,
+    pub cpus: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+}
+
+/// The time that the report covers: from the moment all probes were attached to the moment the last was drained.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    pub start: String,
+    pub end: String,
+    pub seconds: f64,
+}
+
+/// How it was captured, and everything that was not.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    pub hooks: Hooks,
+    /// Records that arrived from the kernel.
+    pub records: u64,
+    /// Faults: each of these is something that hostprof should have shown and could not.
+    pub lost: Counters,
+    /// Connections recognised but not read, by reason.
+    pub not_parsed: Counters,
+    /// Exchanges begun before we came or cut by our end.
+    pub half_seen: u64,
+    /// Exchanges whose head was longer than what was kept of it.
+    pub head_truncated: u64,
+    /// Long-lived exchanges (WebSocket, server-sent events, NDJSON, binlog dump), counted apart from durations.
+    pub streams: u64,
+    /// Exchanges that the filters left out.
+    pub filtered: u64,
+    /// Exchanges still running when the recording ended.
+    pub in_flight: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_cpu_seconds: Option<f64>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_peak_rss: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_map_bytes: Option<u64>,
+    /// What missing rights or hooks left out, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+}
+
+/// The hooks in use, by what they give. A missing one is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// `sock-tracepoints`, `syscall-exit`, `raw-exit` or `fentry`.
+    pub socket: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loops: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+}
+
+/// A program that serves or calls: one or more processes of the same executable, command line and ports.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Stable within the report; rows refer to it.
+    pub id: String,
+    pub name: String,
+    pub pids: Vec<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<String>,
+    /// `python`, `node`, `go`, `java`, ... where the executable tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    /// Addresses that exchanges arrived on: `ip:port`, `[ip6]:port` or `unix:PATH`.
+    pub listens: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+}
+
+/// The container that a service runs in, as its cgroup path tells.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub id: String,
+}
+
+/// A distribution. Quantiles have a relative error of at most 1 %.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    pub count: u64,
+    pub sum: f64,
+    pub min: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// Which side of an exchange the service was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Server,
+    Client,
+}
+
+/// Where a server's duration starts: at the request's arrival in the kernel, or at the first read where only that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    Arrival,
+    Read,
+}
+
+/// Where a route's name comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteSource {
+    /// A pattern that the user gave.
+    Pattern,
+    /// Our own template of the path.
+    Template,
+    /// The series' ceiling was reached; what came later is summed here.
+    Overflow,
+}
+
+/// HTTP exchanges of one service, role, peer, method, route and status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpRow {
+    pub service: String,
+    pub role: Role,
+    /// Clients only: `ip:port`, `[ip6]:port` or `unix:PATH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    pub method: String,
+    pub route: String,
+    pub route_source: RouteSource,
+    /// Absent when no response came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// OpenTelemetry's `error.type`: the status code for 5xx (and 4xx on clients), or the transport's error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
+    pub count: u64,
+    /// All bytes on the wire, heads included.
+    pub request_bytes: Distribution,
+    pub response_bytes: Distribution,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Distribution>,
+    /// `queue`, `receive`, `serve`, `send` (servers).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub phases: BTreeMap<String, Distribution>,
+}
+
+/// MySQL commands of one service, role, peer, command, digest and schema.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MysqlRow {
+    pub service: String,
+    pub role: Role,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// The protocol's command: `query`, `prepare`, `execute`, `ping`, `handshake`, ...
+    pub command: String,
+    /// Hash of the literal-free text, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The statement without its literals; `<overflow>` past the series' ceiling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest_text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    pub count: u64,
+    /// By the server's error number, or by the transport's error name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: Counters,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_returned: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_affected: Option<Distribution>,
+    pub request_bytes: Distribution,
+    pub response_bytes: Distribution,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Distribution>,
+    /// Times the server said that it used no index, no good index, or found the statement slow.
+    #[serde(default)]
+    pub no_index: u64,
+    #[serde(default)]
+    pub no_good_index: u64,
+    #[serde(default)]
+    pub server_slow: u64,
+}

@@ -1,0 +1,108 @@
+//! Where records come from: the ring buffer, read as it fills, and the sweep that brings out the last of each idle
+//! connection.
+
+use std::time::{Duration, Instant};
+
+use aya::maps::{MapData, RingBuf};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::kernel::session::{Options, Session, StartError};
+
+/// The kernel half wakes us only when the ring fills; otherwise it is looked at this often.
+const POLL: Duration = Duration::from_millis(50);
+/// How often idle connections are looked at; longer where looking takes long.
+const SWEEP: Duration = Duration::from_millis(250);
+/// The sweep may take this share of the time.
+const SWEEP_SHARE: u32 = 20;
+/// Records taken before other work gets its turn.
+const BATCH: usize = 4_096;
+
+/// The kernel as a source of records.
+#[derive(Debug)]
+pub struct Source {
+    pub session: Session,
+    ring: AsyncFd<Ring>,
+    next_sweep: Instant,
+    /// The last turn left records in the ring.
+    behind: bool,
+    /// Exchanges under way when the sweep last looked.
+    pub in_flight: u64,
+    /// Records taken so far.
+    pub records: u64,
+}
+
+/// The ring, which aya gives no Debug.
+struct Ring(RingBuf<MapData>);
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ring")
+    }
+}
+
+impl std::os::fd::AsRawFd for Ring {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Source {
+    /// Loads, attaches and opens the ring. Must be called within a tokio runtime.
+    pub fn open(options: &Options) -> Result<Self, StartError> {
+        let (session, ring) = Session::start(options)?;
+        // SAFETY: the ring keeps its descriptor open, and the same, for as long as it lives.
+        let ring = unsafe { AsyncFd::register_with_interest(Ring(ring), Interest::READABLE) }
+            .map_err(|e| StartError::Ring { source: e.into() })?;
+        Ok(Self {
+            session,
+            ring,
+            next_sweep: Instant::now() + SWEEP,
+            behind: false,
+            in_flight: 0,
+            records: 0,
+        })
+    }
+
+    /// Waits for records, or a little while, and hands what is there to `see`. Returns after at most some thousand
+    /// records, so that the caller can look at its other events. Safe to cancel.
+    pub async fn turn(&mut self, mut see: impl FnMut(&[u8])) {
+        if self.behind {
+            // There is more already, and the kernel half signals only once: waiting would let the ring run full.
+            tokio::task::yield_now().await;
+        } else if let Ok(Ok(mut ready)) = tokio::time::timeout(POLL, self.ring.readable()).await {
+            ready.clear_ready();
+        }
+        if Instant::now() >= self.next_sweep {
+            self.sweep(false);
+        }
+        self.behind = self.take(BATCH, &mut see);
+        self.session.flush_log();
+    }
+
+    /// Detaches every program, and takes what is left: after this the window is closed.
+    pub fn close(&mut self, mut see: impl FnMut(&[u8])) {
+        // What is gone by now is ended while the hooks still speak; nothing is concluded from what happens later.
+        self.sweep(false);
+        self.session.detach();
+        self.take(usize::MAX, &mut see);
+        self.sweep(true);
+        self.take(usize::MAX, &mut see);
+    }
+
+    /// Takes what is there, `most` records at the most. True when there may be more.
+    fn take(&mut self, most: usize, see: &mut impl FnMut(&[u8])) -> bool {
+        for _ in 0..most {
+            let Some(item) = self.ring.get_mut().0.next() else { return false };
+            self.records += 1;
+            see(&item);
+        }
+        true
+    }
+
+    fn sweep(&mut self, last: bool) {
+        let begun = Instant::now();
+        self.in_flight = self.session.sweep(last);
+        self.next_sweep = Instant::now() + SWEEP.max(begun.elapsed() * SWEEP_SHARE);
+    }
+}

@@ -1,0 +1,130 @@
+//! What `hostprof trace` says about time, checked for what cannot be.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Nanoseconds are told as seconds in floating point: equal sums may differ by this much.
+const ROUNDING: f64 = 2e-9;
+const ROUNDING_NS: i128 = 4;
+
+/// Why the times of a traced exchange are impossible; none if they are not.
+pub fn impossible(line: &Value) -> Option<String> {
+    let seconds = |value: &Value| value.as_f64();
+    let fail = |what: &str| Some(format!("{what}: {line}"));
+    let duration = seconds(&line["duration"]);
+    if duration.is_some_and(|duration| !(0.0..600.0).contains(&duration)) {
+        return fail("a duration that nothing here takes");
+    }
+    if seconds(&line["queue"]).is_some_and(|queue| queue < 0.0 || Some(queue) > duration) {
+        return fail("read before it arrived, or after its end");
+    }
+    let first_byte = seconds(&line["first_byte"]);
+    if first_byte.is_some_and(|first| first < 0.0 || Some(first) > duration) {
+        return fail("its first byte is not within it");
+    }
+    let phases = ["queue", "receive", "serve", "send"].map(|phase| seconds(&line["phases"][phase]));
+    if phases.iter().flatten().any(|phase| *phase < 0.0) {
+        return fail("a phase that ends before it begins");
+    }
+    let whole: f64 = phases.iter().flatten().sum();
+    let known = phases[1..].iter().all(Option::is_some) && line["clock"].is_string();
+    if known && duration.is_none_or(|duration| (duration - whole).abs() > ROUNDING) {
+        return fail("phases that are not the whole");
+    }
+    None
+}
+
+/// The first exchange that began before the one before it on its connection was answered, among clients that wait for
+/// each answer. Only for connections that have ports to be told by.
+pub fn overlapping<'a>(lines: impl IntoIterator<Item = &'a Value>) -> Option<String> {
+    let mut connections: BTreeMap<[String; 4], Vec<(i128, &Value)>> = BTreeMap::new();
+    for line in lines.into_iter().filter(|line| !line["local"].as_str().unwrap_or("unix").starts_with("unix"))
+    {
+        let key = ["pid", "role", "local", "peer"].map(|field| line[field].to_string());
+        connections.entry(key).or_default().push((nanoseconds(line["time"].as_str()?)?, line));
+    }
+    connections.into_values().find_map(|mut exchanges| {
+        exchanges.sort_by_key(|(end, _)| *end);
+        let mut pairs = exchanges.windows(2);
+        pairs.find_map(|pair| {
+            let [(end, before), (next_end, after)] = pair else { return None };
+            let length = |line: &Value| Some((line["duration"].as_f64()? * 1e9) as i128);
+            let sum = |phases: &[&str]| {
+                phases.iter().filter_map(|phase| before["phases"][*phase].as_f64()).sum::<f64>()
+            };
+            // A client reads the response whole, then asks again. A server has read the request; the response's write
+            // may return when the client has it already.
+            let earliest = if before["role"] == "client" {
+                *end
+            } else {
+                end - length(before)? + (sum(&["queue", "receive"]) * 1e9) as i128
+            };
+            let begun = next_end - length(after)?;
+            (begun + ROUNDING_NS < earliest)
+                .then(|| format!("{} ns too early:\n{before}\n{after}", earliest - begun))
+        })
+    })
+}
+
+/// Of an RFC 3339 time in UTC: good for differences within a month, and for the order always.
+fn nanoseconds(time: &str) -> Option<i128> {
+    let mut parts = time.trim_end_matches('Z').split(['-', 'T', ':', '.']);
+    let mut next = || parts.next()?.parse::<i128>().ok();
+    let months = next()? * 12 + next()?;
+    let days = months * 31 + next()?;
+    let seconds = ((days * 24 + next()?) * 60 + next()?) * 60 + next()?;
+    Some(seconds * 1_000_000_000 + next()?)
+}
+
+/// The middle one, or the upper of the two.
+pub fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<_> = samples.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_cannot_be_is_found() {
+        let good = json!({ "clock": "arrival", "duration": 0.010, "first_byte": 0.008, "queue": 0.001,
+            "phases": { "queue": 0.001, "receive": 0.0, "serve": 0.007, "send": 0.002 } });
+        assert_eq!(impossible(&good), None);
+        for (pointer, value) in [
+            ("/duration", -0.010),
+            ("/duration", 0.012),
+            ("/duration", 9e9),
+            ("/queue", 0.011),
+            ("/first_byte", 0.011),
+            ("/phases/receive", -0.001),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(pointer).unwrap() = value.into();
+            assert!(impossible(&bad).is_some(), "{pointer} {value}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_began_too_early_is_found() {
+        let at = |role: &str, time: &str, duration: f64| {
+            json!({ "pid": 1, "role": role, "local": "127.0.0.1:80", "peer": "127.0.0.1:9", "duration": duration,
+                "time": format!("2026-11-30T23:59:{time}Z"), "phases": { "queue": 0.001, "receive": 0.002 } })
+        };
+        let before = at("client", "10.000000000", 0.5);
+        assert_eq!(overlapping([&before, &at("client", "10.300000000", 0.3)]), None);
+        assert!(overlapping([&at("client", "10.300000000", 0.300_001), &before]).is_some());
+        let before = at("server", "10.000000000", 0.5);
+        assert_eq!(overlapping([&before, &at("server", "10.300000000", 0.797)]), None);
+        assert!(overlapping([&before, &at("server", "10.300000000", 0.798)]).is_some());
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert!(median([]).is_nan());
+    }
+}
