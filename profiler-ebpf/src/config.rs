@@ -43,4 +43,16 @@ pub struct Config {
     pub regs_arg1: u32,
     pub regs_arg2: u32,
     pub regs_arg3: u32,
+    /// x86-64: what tells a system call from a fault (kernel/switch.rs).
+    pub regs_ret: u32,
+    pub regs_cx: u32,
+    pub regs_ip: u32,
+    /// The thread's state in `struct task_struct`, for kernels that do not pass it to `sched_switch`.
+    pub task_state: u32,
+    /// 1: `sched_switch` has it as its fourth argument (Linux 5.18 and newer).
+    pub switch_state: u32,
+    /// 1: the kernel has `bpf_task_pt_regs` (Linux 5.15 and newer).
+    pub task_regs: u32,
+    /// A turn of an event loop that takes so long is a stall, µs.
+    pub stall_us: u32,
 }

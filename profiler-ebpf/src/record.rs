@@ -17,6 +17,8 @@ pub mod kind {
     pub const FORK: u32 = 3;
     pub const EXEC: u32 = 4;
     pub const EXIT: u32 = 5;
+    /// [`crate::turn::Turn`].
+    pub const STALL: u32 = 6;
 }
 
 /// Protocol of a connection.
@@ -184,10 +186,22 @@ pub enum Counter {
     NoticeLost = 18,
     /// Operations on connections that found no room in the table.
     Untracked = 19,
+    /// Threads with a wait that found no room in the table of loops.
+    LoopTableFull = 20,
+    /// Stalls sent to user space.
+    Stalls = 21,
+    /// Long turns of threads that share their set, which mean nothing.
+    SharedTurns = 22,
+    /// Switches of loop threads that were not seen: a turn's parts are uncertain.
+    SwitchLost = 23,
+    /// Begins or ends of waits that were not seen: a turn was not measured, or its end found late.
+    WaitLost = 24,
+    /// Stalls that the ring had no room for.
+    StallLost = 25,
 }
 
 impl Counter {
-    pub const COUNT: usize = 20;
+    pub const COUNT: usize = 26;
     /// Every counter with its name in reports.
     pub const ALL: [(Counter, &'static str); Self::COUNT] = [
         (Counter::Emitted, "emitted"),
@@ -210,5 +224,11 @@ impl Counter {
         (Counter::Arrivals, "arrivals"),
         (Counter::NoticeLost, "notice_lost"),
         (Counter::Untracked, "untracked_operations"),
+        (Counter::LoopTableFull, "loop_table_full"),
+        (Counter::Stalls, "stalls"),
+        (Counter::SharedTurns, "shared_turns"),
+        (Counter::SwitchLost, "switch_lost"),
+        (Counter::WaitLost, "wait_lost"),
+        (Counter::StallLost, "stall_lost"),
     ];
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::cli::{LineFormat, ReportFormat};
-use crate::kernel::hooks::SocketHooks;
+use crate::kernel::hooks::{SocketHooks, Wait};
 use crate::kernel::session::Options;
 use crate::output::style::ColourChoice;
 use crate::parse::route::Pattern;
@@ -76,6 +76,13 @@ pub struct Settings {
     /// How to see reads and writes of sockets; by default the best that this kernel has
     #[arg(long, value_name = "HOOKS", help_heading = "Settings")]
     pub socket_hooks: Option<SocketHooks>,
+    /// What makes an event loop: waits with these calls [default: epoll]
+    #[arg(long, value_name = "WAITS", value_delimiter = ',', help_heading = "Settings")]
+    pub loops: Vec<Wait>,
+    /// A turn of an event loop that takes so long is a stall [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Settings")]
+    #[serde(deserialize_with = "duration_key")]
+    pub stall_threshold: Option<Duration>,
     /// Show the kernel half's own diagnostics on stderr
     #[arg(long, help_heading = "Settings")]
     pub log_kernel: bool,
@@ -148,6 +155,8 @@ impl Settings {
             ring_size: self.ring_size.or(file.ring_size),
             head_bytes: self.head_bytes.or(file.head_bytes),
             socket_hooks: self.socket_hooks.or(file.socket_hooks),
+            loops: first(self.loops, file.loops),
+            stall_threshold: self.stall_threshold.or(file.stall_threshold),
             log_kernel: self.log_kernel || file.log_kernel,
             color: self.color.or(file.color),
             record: file.record,
@@ -162,6 +171,8 @@ impl Settings {
             max_connections: self.max_connections.unwrap_or(65_536),
             ring_size: self.ring_size.unwrap_or(4 << 20),
             head_bytes: self.head_bytes.unwrap_or(512),
+            loops: if self.loops.is_empty() { vec![Wait::Epoll] } else { self.loops.clone() },
+            stall_threshold: self.stall_threshold.unwrap_or(Duration::from_millis(100)),
             // A debug build is for looking into hostprof itself.
             log_kernel: self.log_kernel || cfg!(debug_assertions),
         }

@@ -16,3 +16,4 @@ pub mod output;
 pub mod parse;
 pub mod report;
 pub mod source;
+pub mod stall;

@@ -37,6 +37,13 @@ static CONFIG: Config = Config {
     regs_arg1: 0,
     regs_arg2: 0,
     regs_arg3: 0,
+    regs_ret: 0,
+    regs_cx: 0,
+    regs_ip: 0,
+    task_state: 0,
+    switch_state: 0,
+    task_regs: 0,
+    stall_us: 0,
 };
 
 /// The configuration's fields, read so that the compiler cannot fold the zeros above; the verifier folds the real ones.
@@ -88,6 +95,13 @@ fields!(
     regs_arg1,
     regs_arg2,
     regs_arg3,
+    regs_ret,
+    regs_cx,
+    regs_ip,
+    task_state,
+    switch_state,
+    task_regs,
+    stall_us,
 );
 
 pub(crate) const CFG: Fields = Fields;

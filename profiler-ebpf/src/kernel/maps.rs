@@ -3,7 +3,9 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
+use profiler_ebpf::claim::Claim;
 use profiler_ebpf::conn::Conn;
+use profiler_ebpf::loops::Loop;
 use profiler_ebpf::record::{Counter, Process, Request, UnixName};
 use profiler_ebpf::world::{Op, WINDOW};
 
@@ -63,6 +65,18 @@ pub(crate) static PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(
 
 #[map]
 pub(crate) static UNIX_NAME: PerCpuArray<UnixName> = PerCpuArray::with_max_entries(1, 0);
+
+/// Threads that wait for events, by `struct task_struct` address.
+#[map]
+pub(crate) static LOOPS: HashMap<u64, Loop> = HashMap::with_max_entries(8192, 0);
+
+/// One loop of zeros, to insert new ones from.
+#[map]
+pub(crate) static BLANK_LOOP: Array<Loop> = Array::with_max_entries(1, 0);
+
+/// Who waits on which set, by [`profiler_ebpf::claim::key`].
+#[map]
+pub(crate) static SETS: HashMap<u64, Claim> = HashMap::with_max_entries(8192, 0);
 
 /// The programs that take an operation's steps ([`super::run::stage`]), for raw and for classic tracepoints (a program
 /// array holds programs of one type: `bpf_prog_map_compatible` in kernel/bpf/core.c).

@@ -10,5 +10,7 @@ mod run;
 mod socket;
 mod state;
 mod sweep;
+mod switch;
 mod syscall;
+mod wait;
 mod world;

@@ -95,6 +95,8 @@ impl Capture {
             ("pipeline_too_deep", c(Counter::PipelineTooDeep)),
             ("framing_lost", c(Counter::FramingLost)),
             ("notice_lost", c(Counter::NoticeLost)),
+            ("loop_table_full", c(Counter::LoopTableFull)),
+            ("stall_lost", c(Counter::StallLost) + self.pipeline.stalls.overflowed),
             ("identity_gone", self.pipeline.identity_gone),
             ("series_overflow", self.pipeline.aggregator.overflowed),
         ];

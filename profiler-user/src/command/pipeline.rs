@@ -13,6 +13,7 @@ use crate::exchange::Exchange;
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
 use crate::report::Role;
+use crate::stall::Stalls;
 
 /// All stages behind the source.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Pipeline {
     pub filtered: u64,
     /// Exchanges whose process was gone before anything of it was known.
     pub identity_gone: u64,
+    /// Stalls of event loops that nobody has taken yet.
+    pub stalls: Stalls,
     /// Records that turned out to be of another protocol.
     pub other_protocol: u64,
 }
@@ -47,6 +50,7 @@ impl Pipeline {
             filter: Filter::new(settings.clone()),
             filtered: 0,
             identity_gone: 0,
+            stalls: Stalls::default(),
             other_protocol: 0,
         }
     }
@@ -66,6 +70,10 @@ impl Pipeline {
             Raw::Exec { pid, comm, args } => {
                 let file = args.first().cloned().unwrap_or_default();
                 self.processes.on_exec(pid, &comm, &file, args);
+                None
+            }
+            Raw::Stall(turn) => {
+                self.stalls.add(*turn);
                 None
             }
             Raw::Exit { pid } => {

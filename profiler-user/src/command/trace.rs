@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::output::style::{ColourChoice, Style};
 use crate::output::trace;
 use crate::report::Counters;
+use crate::stall::Stall;
 
 /// Runs `trace`.
 pub fn run(args: TraceArgs) -> Result<ExitCode> {
@@ -39,6 +40,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
             _ = signals.next() => break,
             () = capture.turn(|finished, clock| lines.show(finished, clock)) => {}
         }
+        lines.stalls(capture.pipeline.stalls.take(), &capture.clock);
         let now = capture.lost();
         if now != lost {
             lines.lost(&lost, &now);
@@ -81,6 +83,21 @@ impl<W: Write> Lines<W> {
         };
         let written = writeln!(self.out, "{line}");
         self.note(written);
+    }
+
+    fn stalls(&mut self, stalls: Vec<Stall>, clock: &WallClock) {
+        for stall in stalls {
+            let (start, at) = (clock.at(stall.turn.start), clock.at(stall.turn.end));
+            let line = match self.format {
+                LineFormat::Text => trace::stall::text(&stall, at, &self.style),
+                LineFormat::Json => match trace::stall::json(&stall, start, at) {
+                    Ok(line) => line,
+                    Err(e) => return self.note(Err(io::Error::other(e))),
+                },
+            };
+            let written = writeln!(self.out, "{line}");
+            self.note(written);
+        }
     }
 
     /// Says what has been lost since the last time.

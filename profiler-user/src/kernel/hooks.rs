@@ -2,6 +2,10 @@
 //!
 //! Every hook is optional; one that cannot attach costs only what it gives.
 
+mod loops;
+
+pub use loops::{Wait, loops};
+
 use serde::{Deserialize, Serialize};
 
 /// How reads and writes of sockets are seen. In order of preference.

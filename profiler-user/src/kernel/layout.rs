@@ -71,6 +71,14 @@ pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
         regs_arg1: at("pt_regs", "si")?,
         regs_arg2: at("pt_regs", "dx")?,
         regs_arg3: at("pt_regs", "r10")?,
+        regs_ret: at("pt_regs", "ax")?,
+        regs_cx: at("pt_regs", "cx")?,
+        regs_ip: at("pt_regs", "ip")?,
+        // `state` until Linux 5.14.
+        task_state: at("task_struct", "__state").or_else(|_| at("task_struct", "state"))?,
+        // The state came as the fourth argument with Linux 5.18 (include/trace/events/sched.h).
+        switch_state: btf.tracepoint_args("sched_switch").is_ok_and(|n| n >= 4).into(),
+        task_regs: btf.function_args("bpf_task_pt_regs").is_ok().into(),
         ..Config::default()
     })
 }

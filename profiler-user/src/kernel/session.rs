@@ -8,13 +8,15 @@ use aya_log::EbpfLogger;
 use log::{debug, warn};
 use profiler_ebpf::config::Config;
 use profiler_ebpf::conn::{Conn, state};
+use profiler_ebpf::loops::Loop;
 use profiler_ebpf::record::{Counter, proto};
 use thiserror::Error;
 
 use super::batch;
 use super::btf::{Btf, BtfError};
-use super::hooks::{self, Hook, Point, SocketHooks};
+use super::hooks::{self, Hook, Point, SocketHooks, Wait};
 use super::layout::{self, LayoutError};
+use super::loops::LoopReader;
 use super::object::{self, ObjectError};
 
 /// What the operator may choose.
@@ -28,6 +30,10 @@ pub struct Options {
     pub ring_size: u32,
     /// Bytes kept of each request's head.
     pub head_bytes: u32,
+    /// Which waits make an event loop; none: loops are not watched.
+    pub loops: Vec<Wait>,
+    /// A turn of an event loop that takes so long is a stall.
+    pub stall_threshold: std::time::Duration,
     pub log_kernel: bool,
 }
 
@@ -101,6 +107,7 @@ pub struct Session {
     counters: PerCpuArray<MapData, u64>,
     loaded: Vec<&'static str>,
     sweep_buffer: batch::Buffer,
+    loops: LoopReader,
     map_bytes: u64,
     /// The kernel half's diagnostics, under `--log-kernel`.
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -123,6 +130,7 @@ impl Session {
             head_bytes: options.head_bytes,
             wake_at: ring_size / 4,
             log: options.log_kernel.into(),
+            stall_us: options.stall_threshold.as_micros().try_into().unwrap_or(u32::MAX),
             ..layout::read(&btf)?
         };
         drop(btf);
@@ -142,7 +150,7 @@ impl Session {
         let mut missing = Vec::new();
         // Everything is loaded before anything is attached: verification takes long enough for one-sided traffic.
         let mut others = Vec::new();
-        for hook in hooks::OTHERS {
+        for hook in hooks::OTHERS.into_iter().chain(hooks::loops(&options.loops)) {
             match load(&mut ebpf, &hook) {
                 Ok(()) => {
                     loaded.push(hook.program);
@@ -218,6 +226,7 @@ impl Session {
                 counters,
                 loaded,
                 sweep_buffer: batch::Buffer::default(),
+                loops: LoopReader::default(),
                 map_bytes,
                 logger,
             },
@@ -292,6 +301,14 @@ impl Session {
             if name != hooks::SWEEP.program {
                 unload(program);
             }
+        }
+    }
+
+    /// Calls `see` with every thread that waits for events.
+    pub fn each_loop(&mut self, see: impl FnMut(&Loop)) {
+        let Some(fd) = self.ebpf.map("LOOPS").and_then(batch::map_fd) else { return };
+        if let Err(e) = self.loops.each(fd, see) {
+            warn!("the table of event loops could not be read: {e}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Records as they come out of the ring: bytes in, one of the shared structs out, checked for length.
 
 use profiler_ebpf::record::{EXEC_ARGS, Process, Record, UnixName, kind};
+use profiler_ebpf::turn::Turn;
 
 /// One record of the ring.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum Raw<'a> {
     Exit {
         pid: u32,
     },
+    /// A turn of an event loop that took too long.
+    Stall(Box<Turn>),
 }
 
 impl<'a> Raw<'a> {
@@ -55,6 +58,7 @@ impl<'a> Raw<'a> {
                 Some(Self::Exec { pid: word(4)?, comm: until_nul(comm), args: arguments(&args[..len]) })
             }
             kind::EXIT => Some(Self::Exit { pid: word(4)? }),
+            kind::STALL => Some(Self::Stall(Box::new(read::<Turn>(bytes)?))),
             _ => None,
         }
     }

@@ -1,0 +1,139 @@
+//! A stall: a turn of an event loop that took too long, in words. In come the kernel half's [`Turn`]s, out go the rows
+//! of reports and the lines of `trace`. Pure: what a descriptor was is looked up elsewhere, while the stall lasts.
+
+use profiler_ebpf::turn::{Turn, flag};
+use serde::Serialize;
+
+use crate::kernel::hooks::Wait;
+use crate::kernel::syscalls;
+
+/// Stalls that wait to be taken at the most; more in one turn of the source are counted, not kept.
+const MOST: usize = 4_096;
+
+/// Time blocked in one call on one target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BlockedIn {
+    pub syscall: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    pub count: u32,
+    pub seconds: f64,
+}
+
+/// A stall, over or under way.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stall {
+    #[serde(skip)]
+    pub turn: Turn,
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub wait: Wait,
+    pub seconds: f64,
+    pub on_cpu: f64,
+    pub run_queue: f64,
+    pub blocked: f64,
+    pub blocked_in: Vec<BlockedIn>,
+    /// Some switch of the thread was not seen: the parts may be wrong, their sum is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub uncertain: bool,
+    pub ongoing: bool,
+}
+
+impl Stall {
+    /// Reads a turn; None for a kind of wait that this version does not know.
+    pub fn of(turn: Turn, ongoing: bool) -> Option<Self> {
+        let called = turn.calls.iter().filter(|call| call.count > 0);
+        let mut blocked_in: Vec<_> = called
+            .map(|call| BlockedIn {
+                syscall: syscalls::name(call.nr),
+                target: None,
+                count: call.count,
+                seconds: seconds(call.ns),
+            })
+            .collect();
+        blocked_in.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        Some(Self {
+            pid: turn.pid,
+            tid: turn.tid,
+            comm: comm(&turn.comm),
+            wait: Wait::of(turn.wait)?,
+            seconds: seconds(turn.length()),
+            on_cpu: seconds(turn.on_cpu),
+            run_queue: seconds(turn.run_queue),
+            blocked: seconds(turn.blocked),
+            blocked_in,
+            uncertain: turn.flags & flag::UNCERTAIN != 0,
+            ongoing,
+            turn,
+        })
+    }
+}
+
+/// Stalls that have ended and that nobody has taken yet.
+#[derive(Debug, Default)]
+pub struct Stalls {
+    waiting: Vec<Stall>,
+    /// All so far.
+    pub count: u64,
+    /// Those that were not kept.
+    pub overflowed: u64,
+}
+
+impl Stalls {
+    pub fn add(&mut self, turn: Turn) {
+        let Some(stall) = Stall::of(turn, false) else { return };
+        self.count += 1;
+        if self.waiting.len() < MOST {
+            self.waiting.push(stall);
+        } else {
+            self.overflowed += 1;
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<Stall> {
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+fn comm(bytes: &[u8; 16]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_ebpf::turn::Blocked;
+    use profiler_ebpf::wait::kind;
+
+    #[test]
+    fn a_turn_in_words() {
+        let mut turn =
+            Turn { pid: 7, tid: 8, wait: kind::EPOLL, start: 1_000, end: 300_001_000, ..Turn::default() };
+        turn.blocked = 299_000_000;
+        turn.on_cpu = 1_000_000;
+        turn.calls[0] = Blocked { ns: 9_000_000, target: 0, nr: 202, count: 3 };
+        turn.calls[1] = Blocked { ns: 290_000_000, target: 0, nr: 230, count: 1 };
+        turn.comm[..4].copy_from_slice(b"node");
+        let stall = Stall::of(turn, false).unwrap();
+        assert_eq!((stall.seconds, stall.blocked, stall.comm.as_str()), (0.3, 0.299, "node"));
+        let calls: Vec<_> = stall.blocked_in.iter().map(|b| (b.syscall.as_str(), b.count)).collect();
+        assert_eq!(calls, [("clock_nanosleep", 1), ("futex", 3)]);
+        assert_eq!(Stall::of(Turn::default(), false), None);
+    }
+
+    #[test]
+    fn what_is_not_taken_is_counted() {
+        let mut stalls = Stalls::default();
+        for _ in 0..MOST + 3 {
+            stalls.add(Turn { wait: kind::EPOLL, ..Turn::default() });
+        }
+        assert_eq!((stalls.count, stalls.overflowed, stalls.take().len()), (MOST as u64 + 3, 3, MOST));
+        assert!(stalls.take().is_empty());
+    }
+}
