@@ -6,7 +6,7 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | servers | [`HttpServer`], [`Nginx`], [`Database`] |
+//! | servers | [`HttpServer`], [`Nginx`], [`Database`], [`Stalling`] |
 //! | clients | [`HttpClient`], [`SqlClient`], [`SqlCase`] |
 //! | load | [`wrk`], [`sysbench`] |
 //! | ground truth on the wire | [`Capture`] |
@@ -40,6 +40,7 @@ pub mod sql_case;
 pub mod sql_check;
 pub mod sql_client;
 pub mod sql_seen;
+pub mod stalling;
 pub mod sysbench;
 pub mod times;
 pub mod turn;
@@ -62,4 +63,5 @@ pub use report::{Report, Rows};
 pub use sql_case::SqlCase;
 pub use sql_check::SqlCheck;
 pub use sql_client::{SqlClient, SqlRun, Statement};
+pub use stalling::{LoopRuntime, Stalling};
 pub use turn::Turn;
