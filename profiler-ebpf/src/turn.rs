@@ -123,7 +123,7 @@ impl Turn {
     /// ns, as far as booked.
     #[inline(always)]
     pub fn length(&self) -> u64 {
-        self.end - self.start
+        self.end.saturating_sub(self.start)
     }
 
     /// Time blocked in a call. Of more than four calls those with most time are kept.

@@ -10,9 +10,33 @@ use crate::kernel::syscalls;
 /// Stalls that wait to be taken at the most; more in one turn of the source are counted, not kept.
 const MOST: usize = 4_096;
 
+/// How sure it is that clients waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// The loop had accepted connections.
+    High,
+    /// None was seen: a worker's loop, or one between connections.
+    Low,
+}
+
+/// Who waited while the loop stalled, when that was last looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// Connections with bytes that nobody has read.
+    #[serde(rename = "waiting_requests")]
+    pub requests: u32,
+    /// Connections that nobody has accepted.
+    #[serde(rename = "waiting_connections")]
+    pub connections: u32,
+}
+
 /// Time blocked in one call on one target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BlockedIn {
+    /// Its number and target as the kernel half gave them.
+    #[serde(skip)]
+    pub call: (u32, u64),
     pub syscall: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -37,6 +61,9 @@ pub struct Stall {
     /// Some switch of the thread was not seen: the parts may be wrong, their sum is not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
+    pub confidence: Confidence,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     pub ongoing: bool,
 }
 
@@ -46,6 +73,7 @@ impl Stall {
         let called = turn.calls.iter().filter(|call| call.count > 0);
         let mut blocked_in: Vec<_> = called
             .map(|call| BlockedIn {
+                call: (call.nr, call.target),
                 syscall: syscalls::name(call.nr),
                 target: None,
                 count: call.count,
@@ -64,6 +92,8 @@ impl Stall {
             blocked: seconds(turn.blocked),
             blocked_in,
             uncertain: turn.flags & flag::UNCERTAIN != 0,
+            confidence: Confidence::Low,
+            waiting: None,
             ongoing,
             turn,
         })

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use profiler_ebpf::record::Counter;
 
+use super::lookout::Lookout;
 use super::pipeline::{Finished, Pipeline};
 use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
@@ -16,6 +17,7 @@ use crate::kernel::session::StartError;
 use crate::kernel::{memlock, run_time::RunTime};
 use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
 use crate::source::Source;
+use crate::stall::Stall;
 
 /// A running capture.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct Capture {
     pub source: Source,
     pub pipeline: Pipeline,
     pub clock: WallClock,
+    lookout: Lookout,
     run_time: Option<RunTime>,
     begun: Instant,
     start: Timestamp,
@@ -63,6 +66,7 @@ impl Capture {
             source,
             pipeline: Pipeline::new(settings),
             clock: WallClock::now(),
+            lookout: Lookout::new(settings.kernel().stall_threshold),
             run_time,
             begun: Instant::now(),
             start: Timestamp::now(),
@@ -82,6 +86,11 @@ impl Capture {
         if let Some(run_time) = &mut self.run_time {
             run_time.tick(&self.source.session);
         }
+    }
+
+    /// Stalls of event loops that began, went on or ended since the last call.
+    pub fn stalls(&mut self) -> Vec<Stall> {
+        self.lookout.stalls(&mut self.source.session, &mut self.pipeline)
     }
 
     /// Exchanges that should have been shown and were not, by reason.

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use crate::attribute::process::{Process, ProcessTable};
 use crate::config::{Protocol, Settings};
 use crate::exchange::{Call, Exchange};
+use crate::stall::Stall;
 
 /// Answers about cgroups kept at most.
 const REMEMBERED: usize = 8_192;
@@ -43,6 +44,20 @@ impl Filter {
             && s.slower_than.is_none_or(|t| exchange.times.duration().is_some_and(|d| d > t.as_secs_f64()))
             && (!s.errors || exchange.is_error())
             && self.root.is_none_or(|root| processes.is_descendant(exchange.pid, root))
+            && (s.cgroup.is_empty() || self.in_cgroup(process))
+    }
+
+    /// True when a stall of this process is wanted. A loop has no port and no protocol of its own, and is no error.
+    pub fn wants_stall(&mut self, stall: &Stall, process: &Process, processes: &mut ProcessTable) -> bool {
+        let s = &self.settings;
+        s.port.is_empty()
+            && s.protocol.is_empty()
+            && !s.errors
+            && any(&s.pid, |p| *p == stall.pid)
+            && any(&s.comm, |c| *c == process.comm || *c == stall.comm)
+            && any(&s.container, |c| process.container.as_ref().is_some_and(|id| id.starts_with(c.as_str())))
+            && s.slower_than.is_none_or(|t| stall.seconds > t.as_secs_f64())
+            && self.root.is_none_or(|root| processes.is_descendant(stall.pid, root))
             && (s.cgroup.is_empty() || self.in_cgroup(process))
     }
 

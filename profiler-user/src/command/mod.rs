@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod filter;
 pub mod log;
+pub mod lookout;
 pub mod pipeline;
 pub mod record;
 mod signals;

@@ -13,7 +13,7 @@ use crate::exchange::Exchange;
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
 use crate::report::Role;
-use crate::stall::Stalls;
+use crate::stall::{Stall, Stalls};
 
 /// All stages behind the source.
 #[derive(Debug)]
@@ -81,6 +81,12 @@ impl Pipeline {
                 None
             }
         }
+    }
+
+    /// Whether a stall passes the filters.
+    pub fn wants_stall(&mut self, stall: &Stall) -> bool {
+        let process = self.processes.lookup(stall.pid, &stall.comm);
+        self.filter.wants_stall(stall, &process, &mut self.processes)
     }
 
     fn exchange(&mut self, record: &Record, head: &[u8]) -> Option<Finished> {

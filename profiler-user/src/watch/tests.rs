@@ -1,0 +1,145 @@
+use super::*;
+use crate::stall::Confidence;
+use profiler_ebpf::loops::inside;
+use profiler_ebpf::turn::Call;
+use profiler_ebpf::wait::kind;
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const RECVFROM: u32 = 45;
+const FUTEX: u32 = 202;
+
+/// Descriptors as a test wants them, and what was asked.
+#[derive(Default)]
+struct World {
+    connections: Option<Connections>,
+    asked: Vec<u64>,
+}
+
+impl Sight for World {
+    fn connections(&mut self, _: u32, _: i32) -> Option<Connections> {
+        self.connections
+    }
+
+    fn name(&mut self, _: u32, descriptor: u64) -> Option<String> {
+        self.asked.push(descriptor);
+        Some(format!("tcp 127.0.0.1:{descriptor}"))
+    }
+}
+
+/// A loop whose turn began at one second.
+fn loop_of(tid: u32, set: i32) -> Loop {
+    let mut l = Loop::default();
+    l.turn.pid = 10;
+    l.turn.tid = tid;
+    l.adopt(kind::EPOLL, set, SECOND);
+    l.inside = inside::WAIT;
+    l.claimed = SECOND;
+    assert_eq!(l.wait_exit(kind::EPOLL, false, SECOND), 0);
+    l
+}
+
+fn block(l: &mut Loop, nr: u32, target: u64, now: u64) {
+    l.switch_out(false, || Call { nr, target, pad: 0 }, u64::MAX, now);
+}
+
+fn watch() -> Watch {
+    Watch::new(100 * MS)
+}
+
+#[test]
+fn a_stall_is_told_of_while_it_lasts_and_again() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let mut l = loop_of(11, 5);
+    block(&mut l, RECVFROM, 7, SECOND + MS);
+    let mut told = |at| {
+        watch
+            .look(&[l], SECOND + at, &mut world)
+            .into_iter()
+            .map(|s| (s.seconds, s.ongoing))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(99 * MS), []);
+    assert_eq!(told(110 * MS), [(0.11, true)]);
+    assert_eq!(told(135 * MS), []);
+    assert_eq!(told(1_200 * MS), [(1.2, true)]);
+}
+
+#[test]
+fn targets_are_looked_up_once_and_only_descriptors() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let mut l = loop_of(11, 5);
+    block(&mut l, FUTEX, 0xdead_beef, SECOND);
+    l.switch_in(SECOND + 50 * MS);
+    block(&mut l, RECVFROM, 7, SECOND + 50 * MS);
+    let told = watch.look(&[l], SECOND + 200 * MS, &mut world);
+    let named: Vec<_> =
+        told[0].blocked_in.iter().map(|b| (b.syscall.as_str(), b.target.as_deref())).collect();
+    assert_eq!(named, [("recvfrom", Some("tcp 127.0.0.1:7")), ("futex", None)]);
+    watch.look(&[l], SECOND + 1_300 * MS, &mut world);
+    assert_eq!(world.asked, [7]);
+    // The record of its end has what was found.
+    l.switch_in(SECOND + 1_400 * MS);
+    l.wait_enter(kind::EPOLL, 5, 100 * MS, SECOND + 1_400 * MS);
+    let mut ended = Stall::of(l.turn, false).unwrap();
+    watch.ended(&mut ended, 3 * SECOND, &mut world);
+    assert_eq!(ended.blocked_in[0].target.as_deref(), Some("tcp 127.0.0.1:7"));
+    assert_eq!(world.asked, [7]);
+}
+
+#[test]
+fn a_loop_with_an_accepted_connection_is_a_servers() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let mut l = loop_of(11, 5);
+    assert_eq!(watch.look(&[l], 2 * SECOND, &mut world)[0].confidence, Confidence::Low, "not to be seen");
+    world.connections = Some(Connections::default());
+    assert_eq!(watch.look(&[l], 4 * SECOND, &mut world)[0].confidence, Confidence::Low, "no connection");
+    world.connections = Some(Connections { accepted: 3, unread: 2, backlog: 1 });
+    let told = &watch.look(&[l], 6 * SECOND, &mut world)[0];
+    assert_eq!(told.confidence, Confidence::High);
+    assert_eq!(told.waiting, Some(Waiting { requests: 2, connections: 1 }));
+    // At its end the connection is closed already.
+    world.connections = Some(Connections::default());
+    l.wait_enter(kind::EPOLL, 5, 100 * MS, 7 * SECOND);
+    let mut ended = Stall::of(l.turn, false).unwrap();
+    watch.ended(&mut ended, 7 * SECOND, &mut world);
+    assert_eq!(ended.confidence, Confidence::High);
+    // The next one is too short to be looked at.
+    ended.turn.start += SECOND;
+    watch.ended(&mut ended, 9 * SECOND, &mut world);
+    assert_eq!(ended.confidence, Confidence::High, "it served a moment ago");
+    ended.turn.start += SECOND;
+    watch.ended(&mut ended, 9 * SECOND + SERVING_NS, &mut world);
+    assert_eq!(ended.confidence, Confidence::Low, "it has served no one for long");
+}
+
+#[test]
+fn threads_that_share_a_set_are_passed_over_until_they_no_longer_do() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let (mut one, other, third) = (loop_of(11, 5), loop_of(12, 5), loop_of(13, 6));
+    let tids = |told: Vec<Stall>| told.iter().map(|stall| stall.tid).collect::<Vec<_>>();
+    assert_eq!(tids(watch.look(&[one, other, third], 2 * SECOND, &mut world)), [13]);
+    // One has waited on it since, the other has not.
+    one.claimed = SECOND + SHARED_NS;
+    assert_eq!(tids(watch.look(&[one, other], 2 * SECOND + SHARED_NS, &mut world)), [11]);
+}
+
+#[test]
+fn a_loop_read_while_it_changed_is_left_for_the_next_look() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let mut l = loop_of(11, 5);
+    l.turn.blocked = 5;
+    assert_eq!(watch.look(&[l], 2 * SECOND, &mut world), []);
+    l.turn.blocked = 0;
+    l.turn.start = 3 * SECOND;
+    assert_eq!(watch.look(&[l], 2 * SECOND, &mut world), [], "begins after it ends");
+}
+
+#[test]
+fn what_no_record_comes_for_is_forgotten() {
+    let (mut watch, mut world) = (watch(), World::default());
+    watch.look(&[loop_of(11, 5)], 2 * SECOND, &mut world);
+    assert_eq!(watch.seen.len(), 1);
+    watch.look(&[], 2 * SECOND + KEEP_NS, &mut world);
+    assert_eq!(watch.seen.len(), 0);
+}
