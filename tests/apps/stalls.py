@@ -4,7 +4,9 @@ An ASGI app without a framework, so that little else happens in a turn: /KIND/MI
 """
 
 import asyncio
+import socket
 import sys
+import threading
 import time
 
 
@@ -14,11 +16,30 @@ def spin(seconds):
         pass
 
 
+def peer(listener):
+    """Answers each connection after as many milliseconds as it asks for."""
+    while True:
+        connection, _ = listener.accept()
+        time.sleep(int(connection.recv(20)) / 1000)
+        connection.send(b"!")
+        connection.close()
+
+
+PEER = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=peer, args=(PEER,), daemon=True).start()
+
+
+def receive_blocking(seconds):
+    with socket.create_connection(PEER.getsockname()) as connection:
+        connection.send(b"%d" % (seconds * 1000))
+        connection.recv(1)
+
+
 async def patient(seconds):
     await asyncio.sleep(seconds)
 
 
-HOLDS = {"sleep": time.sleep, "spin": spin}
+HOLDS = {"sleep": time.sleep, "spin": spin, "receive": receive_blocking}
 
 
 async def app(scope, receive, send):

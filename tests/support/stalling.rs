@@ -76,7 +76,7 @@ impl Stalling {
         &self.address
     }
 
-    /// Has a handler hold the loop for so long (`sleep`, `spin`), or wait without holding it (any other name).
+    /// Has a handler hold the loop for so long (`sleep`, `spin`, in Python `receive`), or wait without holding it (any other name).
     pub fn get(&self, kind: &str, milliseconds: u32) -> Result<()> {
         let mut client = HttpClient::new(&self.address);
         let response = client.get(&format!("/{kind}/{milliseconds}"))?;
@@ -101,9 +101,17 @@ impl Stalling {
 
     /// The stalls among trace's lines that are this server's and are over, in order.
     pub fn stalls<'a>(&self, lines: &'a [Value]) -> Vec<&'a Value> {
-        let of_this = |line: &&Value| line["pid"].as_u64() == Some(self.pid().into());
-        let over = |line: &&Value| line["type"] == "stall" && line["ongoing"] == false;
-        lines.iter().filter(over).filter(of_this).collect()
+        self.told(lines).filter(|line| line["ongoing"] == false).collect()
+    }
+
+    /// Those that were told of while they lasted.
+    pub fn announced<'a>(&self, lines: &'a [Value]) -> Vec<&'a Value> {
+        self.told(lines).filter(|line| line["ongoing"] == true).collect()
+    }
+
+    fn told<'a>(&self, lines: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+        let pid = u64::from(self.pid());
+        lines.iter().filter(move |line| line["type"] == "stall" && line["pid"].as_u64() == Some(pid))
     }
 
     /// Stops it and checks that no process is left.
