@@ -11,6 +11,7 @@ pub mod claim;
 pub mod classify;
 pub mod config;
 pub mod conn;
+pub mod histogram;
 pub mod http;
 pub mod loops;
 pub mod machine;

@@ -37,6 +37,8 @@ pub mod said {
     pub const SWITCH_LOST: u32 = 2;
     /// Begin or end of a wait was not seen.
     pub const WAIT_LOST: u32 = 4;
+    /// The turn in the loop is over.
+    pub const TURN: u32 = 8;
 }
 
 /// A thread that waits for events.
@@ -47,6 +49,8 @@ pub struct Loop {
     pub turn: Turn,
     /// In what the thread is blocked.
     pub call: Call,
+    /// The thread, as the kernel's tables know it.
+    pub task: u64,
     /// When this loop was first seen, ns.
     pub born: u64,
     /// Finished turns: how many, their time, its parts, the longest.
@@ -75,7 +79,7 @@ pub struct Loop {
     pub pad: [u8; 5],
 }
 
-const _: () = assert!(size_of::<Loop>() == 312);
+const _: () = assert!(size_of::<Loop>() == 320);
 
 impl Loop {
     /// A thread begins a wait: its loop's, or another.
@@ -272,9 +276,9 @@ impl Loop {
             self.longest = length;
         }
         if length < threshold {
-            return 0;
+            return said::TURN;
         }
         self.stalls = self.stalls.wrapping_add(1);
-        said::STALL
+        said::TURN | said::STALL
     }
 }

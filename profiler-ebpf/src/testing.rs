@@ -9,6 +9,7 @@ mod wire;
 mod world;
 
 mod chaos;
+mod histogram;
 mod http;
 mod http_ends;
 mod http_pipeline;

@@ -5,6 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use profiler_ebpf::claim::Claim;
 use profiler_ebpf::conn::Conn;
+use profiler_ebpf::histogram::Histogram;
 use profiler_ebpf::loops::Loop;
 use profiler_ebpf::record::{Counter, Process, Request, UnixName};
 use profiler_ebpf::world::{Op, WINDOW};
@@ -73,6 +74,11 @@ pub(crate) static LOOPS: HashMap<u64, Loop> = HashMap::with_max_entries(8192, 0)
 /// One loop of zeros, to insert new ones from.
 #[map]
 pub(crate) static BLANK_LOOP: Array<Loop> = Array::with_max_entries(1, 0);
+
+/// Lengths of turns, by thread as in [`LOOPS`]. User space makes an entry for each loop that serves; a loop without one
+/// is not measured so finely.
+#[map]
+pub(crate) static TURNS: HashMap<u64, Histogram> = HashMap::with_max_entries(1024, 0);
 
 /// Who waits on which set, by [`profiler_ebpf::claim::key`].
 #[map]

@@ -14,10 +14,10 @@ use profiler_ebpf::turn::{Call, call};
 use profiler_ebpf::wait;
 
 use super::config::CFG;
-use super::maps::{LOOPS, SETS};
+use super::maps::{LOOPS, SETS, TURNS};
 use super::memory::{kernel, now, user};
 use super::socket::argument;
-use super::wait::{note, stalled, threshold};
+use super::wait::{note, over, threshold};
 
 /// `-ENOSYS`, which the entry of a system call leaves in ax until there is a result (arch/x86/entry/entry_64.S).
 const NO_RESULT: u64 = -38i64 as u64;
@@ -33,8 +33,8 @@ fn loop_switch(ctx: RawTracePointContext) -> i32 {
         let runnable = argument(&ctx, 0) & 0xff != 0 || state(&ctx, prev) == 0;
         let said = l.switch_out(runnable, current_call, threshold(), now());
         note(said);
-        if said & said::STALL != 0 {
-            stalled(l);
+        if said & said::TURN != 0 {
+            over(prev, l, said);
         }
     }
     if let Some(found) = LOOPS.get_ptr_mut(next) {
@@ -106,8 +106,8 @@ fn loop_exit(_ctx: RawTracePointContext) -> i32 {
     let l = unsafe { &mut *found };
     let said = l.exit(threshold(), now());
     note(said);
-    if said & said::STALL != 0 {
-        stalled(l);
+    if said & said::TURN != 0 {
+        over(task, l, said);
     }
     let key = claim::key(l.turn.pid, l.turn.set);
     let tid = bpf_get_current_pid_tgid() as u32;
@@ -117,6 +117,7 @@ fn loop_exit(_ctx: RawTracePointContext) -> i32 {
             let _ = SETS.remove(key);
         }
     }
+    let _ = TURNS.remove(task);
     let _ = LOOPS.remove(task);
     0
 }

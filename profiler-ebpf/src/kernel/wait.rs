@@ -15,7 +15,7 @@ use profiler_ebpf::turn::Turn;
 use profiler_ebpf::wait;
 
 use super::config::CFG;
-use super::maps::{BLANK_LOOP, LOOPS, RING, SETS, armed, count};
+use super::maps::{BLANK_LOOP, LOOPS, RING, SETS, TURNS, armed, count};
 use super::memory::now;
 use super::world::wakeup;
 
@@ -81,6 +81,18 @@ fn enter(kind: u32, set: i32) {
     if l.inside == inside::WAIT && time.wrapping_sub(l.claimed) > CLAIM_NS {
         claim(l, id as u32, time);
     }
+    if said & said::TURN != 0 {
+        over(task, l, said);
+    }
+}
+
+/// The turn in this loop is over.
+#[inline(always)]
+pub(crate) fn over(task: u64, l: &mut Loop, said: u32) {
+    if let Some(turns) = TURNS.get_ptr_mut(task) {
+        // SAFETY: a value of TURNS, changed only by events of its own thread.
+        unsafe { (*turns).add(l.turn.length()) };
+    }
     if said & said::STALL != 0 {
         stalled(l);
     }
@@ -98,6 +110,7 @@ fn begin(task: u64, id: u64, kind: u32, set: i32, time: u64) {
     };
     // SAFETY: a value of LOOPS, changed only by events of its own thread.
     let l = unsafe { &mut *made };
+    l.task = task;
     l.turn.kind = kind::STALL;
     l.turn.pid = (id >> 32) as u32;
     l.turn.tid = id as u32;
@@ -127,9 +140,9 @@ fn claim(l: &mut Loop, tid: u32, time: u64) {
     }
 }
 
-/// The turn in this loop is over, and was a stall.
+/// It was a stall.
 #[inline(always)]
-pub(crate) fn stalled(l: &mut Loop) {
+fn stalled(l: &mut Loop) {
     if let Some(known) = SETS.get_ptr(claim::key(l.turn.pid, l.turn.set)) {
         // SAFETY: a value of SETS.
         if unsafe { (*known).is_shared(l.turn.end) } {

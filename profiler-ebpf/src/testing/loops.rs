@@ -89,7 +89,7 @@ fn a_turn_is_split_into_its_parts() {
     let turn = t.stall();
     assert_eq!((turn.length(), parts(&turn), turn.switches), (103, [24, 9, 70], 2));
     assert_eq!((turn.calls[0].nr, turn.calls[0].target, turn.calls[0].count), (RECVFROM, 9, 1));
-    assert_eq!((t.said, turn.flags), (said::STALL, 0));
+    assert_eq!((t.said, turn.flags), (said::TURN | said::STALL, 0));
     assert_eq!((t.l.turns, t.l.busy, t.l.longest, t.l.stalls), (1, 103, 103, 1));
 }
 
@@ -104,9 +104,9 @@ fn without_the_wake_up_the_wait_for_a_cpu_belongs_to_the_call() {
 fn a_short_turn_is_only_counted() {
     let mut t = Thread::new();
     t.ready().after(THRESHOLD - 1).wait();
-    assert_eq!((t.said, t.l.turns, t.l.busy, t.l.stalls), (0, 1, 99, 0));
+    assert_eq!((t.said, t.l.turns, t.l.busy, t.l.stalls), (said::TURN, 1, 99, 0));
     t.after(500).ready().after(1).wait();
-    assert_eq!((t.said, t.l.turns, t.l.busy), (0, 2, 100), "the wait itself is not busy");
+    assert_eq!((t.said, t.l.turns, t.l.busy), (said::TURN, 2, 100), "the wait itself is not busy");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_wait_without_patience_ends_the_turn() {
     for _ in 0..10 {
         t.ready().after(60).wait();
     }
-    assert_eq!((t.said, t.l.turns, t.l.busy), (0, 10, 600), "600 in all, but served every 60");
+    assert_eq!((t.said, t.l.turns, t.l.busy), (said::TURN, 10, 600), "600 in all, but served every 60");
 }
 
 #[test]
@@ -170,9 +170,9 @@ fn what_was_lost_in_one_turn_does_not_mark_the_next() {
 fn a_wait_whose_begin_was_lost_ends_the_turn_when_the_thread_sleeps_in_it() {
     let mut t = Thread::new();
     t.ready().after(40).block(EPOLL_WAIT, SET as u64);
-    assert_eq!((t.said, t.l.turns, t.l.busy, t.l.open), (said::WAIT_LOST, 1, 40, 0));
+    assert_eq!((t.said, t.l.turns, t.l.busy, t.l.open), (said::TURN | said::WAIT_LOST, 1, 40, 0));
     t.after(5_000).wake().run().ready().after(1).wait();
-    assert_eq!((t.said, t.l.turns, t.l.busy), (said::WAIT_LOST, 2, 41));
+    assert_eq!((t.said, t.l.turns, t.l.busy), (said::TURN | said::WAIT_LOST, 2, 41));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_thread_that_has_moved_to_another_set_has_its_loop_there() {
     }
     assert_eq!((t.l.turn.set, t.said, t.l.turns), (SET + 1, 0, 0), "the turn without an end is no stall");
     t.ready().after(3).enter(kind::EPOLL, SET + 1);
-    assert_eq!((t.said, t.l.turns, t.l.busy), (0, 1, 3));
+    assert_eq!((t.said, t.l.turns, t.l.busy), (said::TURN, 1, 3));
 }
 
 #[test]

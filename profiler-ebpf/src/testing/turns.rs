@@ -55,8 +55,7 @@ fn a_clock_that_steps_back_books_nothing() {
 
 #[test]
 fn a_set_is_shared_from_the_second_thread_on_and_not_for_ever() {
-    let mut set = Claim::default();
-    set.tid = 5;
+    let mut set = Claim { tid: 5, ..Claim::default() };
     set.by(5, 100);
     assert!(!set.is_shared(100), "one thread alone");
     set.by(6, 200);
