@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::hooks::Wait;
+use crate::stall::Stall;
+
 /// The schema's name and version; only ever extended within the same number.
 pub const SCHEMA: &str = "hostprof.report/1";
 
@@ -27,6 +30,8 @@ pub struct Report {
     pub services: Vec<Service>,
     pub http: Vec<HttpRow>,
     pub mysql: Vec<MysqlRow>,
+    #[serde(default)]
+    pub event_loops: Vec<LoopRow>,
 }
 
 /// The machine.
@@ -238,4 +243,31 @@ pub struct MysqlRow {
     pub no_good_index: u64,
     #[serde(default)]
     pub server_slow: u64,
+}
+
+/// An event loop: a thread that serves from a set of connections, or that has stalled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoopRow {
+    pub service: String,
+    pub pid: u32,
+    pub tid: u32,
+    /// What it waits with.
+    pub wait: Wait,
+    /// Finished turns: from the end of a wait to the next wait.
+    pub turns: u64,
+    pub busy_seconds: f64,
+    /// Share of the time outside the wait, blocked time included, since the loop was first seen.
+    pub utilization: f64,
+    /// Lengths of the turns since the loop was first seen to serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Distribution>,
+    pub stalls: Vec<StallRow>,
+}
+
+/// A turn that took too long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StallRow {
+    pub start: String,
+    #[serde(flatten)]
+    pub stall: Stall,
 }

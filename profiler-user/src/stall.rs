@@ -2,7 +2,7 @@
 //! of reports and the lines of `trace`. Pure: what a descriptor was is looked up elsewhere, while the stall lasts.
 
 use profiler_ebpf::turn::{Turn, flag};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kernel::hooks::Wait;
 use crate::kernel::syscalls;
@@ -11,7 +11,7 @@ use crate::kernel::syscalls;
 const MOST: usize = 4_096;
 
 /// How sure it is that clients waited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// The loop had accepted connections.
@@ -21,7 +21,7 @@ pub enum Confidence {
 }
 
 /// Who waited while the loop stalled, when that was last looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// Connections with bytes that nobody has read.
     #[serde(rename = "waiting_requests")]
@@ -32,7 +32,7 @@ pub struct Waiting {
 }
 
 /// Time blocked in one call on one target.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockedIn {
     /// Its number and target as the kernel half gave them.
     #[serde(skip)]
@@ -45,7 +45,7 @@ pub struct BlockedIn {
 }
 
 /// A stall, over or under way.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stall {
     #[serde(skip)]
     pub turn: Turn,
@@ -59,7 +59,7 @@ pub struct Stall {
     pub blocked: f64,
     pub blocked_in: Vec<BlockedIn>,
     /// Some switch of the thread was not seen: the parts may be wrong, their sum is not.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
     pub confidence: Confidence,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]

@@ -55,6 +55,7 @@ pub const REPORT: Kind = Object(&[
     ("services", true, List(&Object(SERVICE))),
     ("http", true, List(&Object(HTTP))),
     ("mysql", true, List(&Object(MYSQL))),
+    ("event_loops", true, List(&Object(EVENT_LOOP))),
 ]);
 
 const CAPTURE: &[Field] = &[
@@ -136,6 +137,57 @@ const MYSQL: &[Field] = &[
     ("no_good_index", true, Whole),
     ("server_slow", true, Whole),
 ];
+
+const EVENT_LOOP: &[Field] = &[
+    ("service", true, Name),
+    ("pid", true, Whole),
+    ("tid", true, Whole),
+    ("wait", true, WAIT),
+    ("turns", true, Whole),
+    ("busy_seconds", true, Number),
+    ("utilization", true, Number),
+    ("turn", false, Quantiles),
+    ("stalls", true, List(&Object(STALL_ROW))),
+];
+
+const WAIT: Kind = OneOf(&["epoll", "poll", "select", "io_uring"]);
+
+const BLOCKED_IN: Kind = Object(&[
+    ("syscall", true, Name),
+    ("target", false, Name),
+    ("count", true, Whole),
+    ("seconds", true, Number),
+]);
+
+/// The fields of a stall; process, thread, name and wait are there as well as in the loop's row, so that a stall is the
+/// same in a report and in a trace.
+macro_rules! stall {
+    ($($more:expr),* $(,)?) => {
+        &[
+            $($more,)*
+            ("start", true, Time),
+            ("pid", true, Whole),
+            ("tid", true, Whole),
+            ("comm", true, Name),
+            ("wait", true, WAIT),
+            ("seconds", true, Number),
+            ("on_cpu", true, Number),
+            ("run_queue", true, Number),
+            ("blocked", true, Number),
+            ("blocked_in", true, List(&BLOCKED_IN)),
+            ("uncertain", false, Flag),
+            ("confidence", true, OneOf(&["high", "low"])),
+            ("waiting_requests", false, Whole),
+            ("waiting_connections", false, Whole),
+            ("ongoing", true, Flag),
+        ]
+    };
+}
+
+const STALL_ROW: &[Field] = stall!();
+
+/// A line of `trace --format json` that tells of a stall.
+pub const STALL: Kind = Object(stall!(("type", true, OneOf(&["stall"])), ("time", true, Time)));
 
 /// A line of `trace --format json` that tells of an exchange.
 pub const EXCHANGE: Kind = Object(&[

@@ -17,7 +17,6 @@ use crate::kernel::session::StartError;
 use crate::kernel::{memlock, run_time::RunTime};
 use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
 use crate::source::Source;
-use crate::stall::Stall;
 
 /// A running capture.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub struct Capture {
     pub source: Source,
     pub pipeline: Pipeline,
     pub clock: WallClock,
-    lookout: Lookout,
+    pub lookout: Lookout,
     run_time: Option<RunTime>,
     begun: Instant,
     start: Timestamp,
@@ -83,14 +82,10 @@ impl Capture {
             }
         };
         self.source.turn(&mut feed).await;
+        self.lookout.turn(&mut self.source.session, pipeline, clock);
         if let Some(run_time) = &mut self.run_time {
             run_time.tick(&self.source.session);
         }
-    }
-
-    /// Stalls of event loops that began, went on or ended since the last call.
-    pub fn stalls(&mut self) -> Vec<Stall> {
-        self.lookout.stalls(&mut self.source.session, &mut self.pipeline)
     }
 
     /// Exchanges that should have been shown and were not, by reason.
@@ -105,7 +100,10 @@ impl Capture {
             ("framing_lost", c(Counter::FramingLost)),
             ("notice_lost", c(Counter::NoticeLost)),
             ("loop_table_full", c(Counter::LoopTableFull)),
-            ("stall_lost", c(Counter::StallLost) + self.pipeline.stalls.overflowed),
+            (
+                "stall_lost",
+                c(Counter::StallLost) + self.pipeline.stalls.overflowed + self.lookout.overflowed(),
+            ),
             ("identity_gone", self.pipeline.identity_gone),
             ("series_overflow", self.pipeline.aggregator.overflowed),
         ];
@@ -121,6 +119,7 @@ impl Capture {
         let probe_seconds = self.run_time.as_ref().and_then(RunTime::seconds);
         let kernel_map_bytes = Some(self.source.session.map_bytes()).filter(|n| *n > 0);
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
+        let event_loops = self.lookout.finish(&mut self.source.session, pipeline, clock);
         self.source.close(|bytes| {
             if let Some(finished) = pipeline.feed(bytes) {
                 see(&finished, clock);
@@ -145,7 +144,7 @@ impl Capture {
             hooks: Hooks {
                 socket: session.socket.name().into(),
                 arrival: session.has("data_ready").then(|| "sk_data_ready".into()),
-                loops: None,
+                loops: session.has("wait_enter").then(|| "wait tracepoints".into()),
                 connections: session.has("set_state").then(|| "inet_sock_set_state".into()),
                 tls: None,
             },
@@ -174,6 +173,7 @@ impl Capture {
             http: self.pipeline.aggregator.http_rows(),
             mysql: self.pipeline.aggregator.mysql_rows(),
             services,
+            event_loops,
         };
         Outcome { report, series }
     }

@@ -11,7 +11,7 @@ use crate::cli::{DoctorArgs, LineFormat};
 use crate::config::Settings;
 use crate::kernel::btf::Btf;
 use crate::kernel::caps::{Capabilities, Capability};
-use crate::kernel::hooks::{self, SocketHooks};
+use crate::kernel::hooks::{self, SocketHooks, Wait};
 use crate::kernel::session::{Session, StartError};
 use crate::kernel::{layout, memlock};
 use crate::output::style::{ColourChoice, Style, Tone, wrap};
@@ -179,7 +179,9 @@ fn try_hooks(checks: &mut Vec<Check>) -> bool {
         }
     }
     let Some(session) = best else { return false };
-    for hook in hooks::OTHERS {
+    let mut others: Vec<_> = hooks::OTHERS.into_iter().chain(hooks::loops(&[Wait::Epoll])).collect();
+    others.dedup_by_key(|hook| hook.program);
+    for hook in others {
         let missing = session.missing.iter().find(|m| m.hook.program == hook.program);
         checks.push(Check::new(
             format!("hook-{}", hook.program),

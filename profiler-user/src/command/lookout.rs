@@ -1,13 +1,15 @@
-//! The lookout for stalls: reads the kernel half's table of loops every few milliseconds and puts what the watch says
-//! of it, and the stalls that have ended, through the filters.
+//! The lookout for event loops: reads the kernel half's table every few milliseconds, puts what the watch says of it,
+//! and the stalls that have ended, through the filters, and keeps what the report will say.
 
 use std::time::{Duration, Instant};
 
 use profiler_ebpf::loops::Loop;
 
 use super::pipeline::Pipeline;
-use crate::clock::monotonic;
+use crate::aggregate::loops::Loops;
+use crate::clock::{WallClock, monotonic};
 use crate::kernel::session::Session;
+use crate::report::LoopRow;
 use crate::stall::Stall;
 use crate::watch::Watch;
 use crate::watch::sight::Descriptors;
@@ -16,13 +18,17 @@ use crate::watch::sight::Descriptors;
 const EVERY: Duration = Duration::from_millis(25);
 /// Reading may take this share of the time.
 const SHARE: u32 = 50;
+/// Stalls that wait to be taken at the most.
+const MOST: usize = 4_096;
 
-/// The watch, and what it sees with.
+/// The watch, what it sees with, and what it has seen.
 #[derive(Debug)]
 pub struct Lookout {
     watch: Watch,
     sight: Descriptors,
-    loops: Vec<Loop>,
+    table: Vec<Loop>,
+    loops: Loops,
+    told: Vec<Stall>,
     next: Instant,
 }
 
@@ -31,25 +37,86 @@ impl Lookout {
         Self {
             watch: Watch::new(threshold.as_nanos() as u64),
             sight: Descriptors::default(),
-            loops: Vec::new(),
+            table: Vec::new(),
+            loops: Loops::default(),
+            told: Vec::new(),
             next: Instant::now(),
         }
     }
 
-    /// Stalls under way that are to be told of, and those that have ended since the last call.
-    pub fn stalls(&mut self, session: &mut Session, pipeline: &mut Pipeline) -> Vec<Stall> {
+    /// Stalls that began, went on or ended since the last call.
+    pub fn take(&mut self) -> Vec<Stall> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Stalls that found no room in the report.
+    pub fn overflowed(&self) -> u64 {
+        self.loops.overflowed
+    }
+
+    /// Looks, if it is time to.
+    pub fn turn(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
         let begun = Instant::now();
+        self.ended(pipeline, clock);
+        if begun < self.next {
+            return;
+        }
+        self.read(session, pipeline);
+        let running = self.watch.look(&self.table, monotonic(), &mut self.sight);
+        self.tell(running.into_iter().filter(|stall| pipeline.wants_stall(stall)).collect());
+        self.next = begun + EVERY.max(begun.elapsed() * SHARE);
+    }
+
+    /// The rows of the report. To be called while the hooks are attached; stalls that still go on are in it.
+    pub fn finish(
+        &mut self,
+        session: &mut Session,
+        pipeline: &mut Pipeline,
+        clock: &WallClock,
+    ) -> Vec<LoopRow> {
+        self.ended(pipeline, clock);
+        self.read(session, pipeline);
+        for l in &self.table {
+            if let Some(turns) = session.turns(l.task) {
+                self.loops.turns(l, &turns);
+            }
+        }
+        for stall in self.watch.running(&self.table, monotonic(), &mut self.sight) {
+            if pipeline.wants_stall(&stall) {
+                self.loops.stall(&stall, start(&stall, clock));
+            }
+        }
+        self.loops.rows(|pid| pipeline.service(pid))
+    }
+
+    fn ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
         let mut stalls = pipeline.stalls.take();
+        stalls.retain(|stall| pipeline.wants_stall(stall));
         for stall in &mut stalls {
             self.watch.ended(stall, monotonic(), &mut self.sight);
+            self.loops.stall(stall, start(stall, clock));
         }
-        if begun >= self.next {
-            self.loops.clear();
-            session.each_loop(|l| self.loops.push(*l));
-            stalls.extend(self.watch.look(&self.loops, monotonic(), &mut self.sight));
-            self.next = begun + EVERY.max(begun.elapsed() * SHARE);
-        }
-        stalls.retain(|stall| pipeline.wants_stall(stall));
-        stalls
+        self.tell(stalls);
     }
+
+    fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {
+        self.table.clear();
+        session.each_loop(|l| self.table.push(*l));
+        let now = monotonic();
+        for l in &self.table {
+            if self.loops.see(l, pipeline.serves(l.turn.tid), now) {
+                session.measure(l.task);
+            }
+        }
+    }
+
+    /// Where nobody takes them, as in `record`, the first stay.
+    fn tell(&mut self, stalls: Vec<Stall>) {
+        let room = MOST.saturating_sub(self.told.len());
+        self.told.extend(stalls.into_iter().take(room));
+    }
+}
+
+fn start(stall: &Stall, clock: &WallClock) -> String {
+    format!("{:.9}", clock.at(stall.turn.start))
 }

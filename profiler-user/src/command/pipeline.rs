@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use profiler_ebpf::record::Record;
+use rustc_hash::FxHashSet;
 
 use super::filter::Filter;
 use crate::aggregate::Aggregator;
@@ -14,6 +15,9 @@ use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
 use crate::report::Role;
 use crate::stall::{Stall, Stalls};
+
+/// Serving threads remembered at the most.
+const MOST_SERVERS: usize = 65_536;
 
 /// All stages behind the source.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct Pipeline {
     pub filtered: u64,
     /// Exchanges whose process was gone before anything of it was known.
     pub identity_gone: u64,
+    /// Threads that have served a request.
+    servers: FxHashSet<u32>,
     /// Stalls of event loops that nobody has taken yet.
     pub stalls: Stalls,
     /// Records that turned out to be of another protocol.
@@ -50,6 +56,7 @@ impl Pipeline {
             filter: Filter::new(settings.clone()),
             filtered: 0,
             identity_gone: 0,
+            servers: FxHashSet::default(),
             stalls: Stalls::default(),
             other_protocol: 0,
         }
@@ -83,6 +90,18 @@ impl Pipeline {
         }
     }
 
+    /// Whether this thread has served a request.
+    pub fn serves(&self, tid: u32) -> bool {
+        self.servers.contains(&tid)
+    }
+
+    /// The service of a process.
+    pub fn service(&mut self, pid: u32) -> String {
+        let process = self.processes.lookup(pid, "");
+        let processes = &mut self.processes;
+        self.services.assign(&process, |parent| Some(processes.lookup(parent, ""))).to_string()
+    }
+
     /// Whether a stall passes the filters.
     pub fn wants_stall(&mut self, stall: &Stall) -> bool {
         let process = self.processes.lookup(stall.pid, &stall.comm);
@@ -97,6 +116,9 @@ impl Pipeline {
                 return None;
             }
         };
+        if exchange.role == Role::Server && self.servers.len() < MOST_SERVERS {
+            self.servers.insert(exchange.tid);
+        }
         let process = self.processes.lookup(exchange.pid, &exchange.comm);
         if !self.filter.wants(&exchange, &process, &mut self.processes) {
             self.filtered += 1;

@@ -40,7 +40,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
             _ = signals.next() => break,
             () = capture.turn(|finished, clock| lines.show(finished, clock)) => {}
         }
-        lines.stalls(capture.stalls(), &capture.clock);
+        lines.stalls(capture.lookout.take(), &capture.clock);
         let now = capture.lost();
         if now != lost {
             lines.lost(&lost, &now);

@@ -1,13 +1,14 @@
 //! A session with the kernel: the programs loaded and attached, the ring, the counters, the sweep. Everything that it
 //! holds is a file descriptor, so nothing stays in the kernel when this process ends, however it ends.
 
-use aya::maps::{Array, MapData, PerCpuArray, ProgramArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun, TracePoint};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use log::{debug, warn};
 use profiler_ebpf::config::Config;
 use profiler_ebpf::conn::{Conn, state};
+use profiler_ebpf::histogram::Histogram;
 use profiler_ebpf::loops::Loop;
 use profiler_ebpf::record::{Counter, proto};
 use thiserror::Error;
@@ -312,6 +313,22 @@ impl Session {
         }
     }
 
+    /// From now on the lengths of this thread's turns are counted.
+    pub fn measure(&mut self, task: u64) {
+        let map = self.ebpf.map_mut("TURNS").and_then(|m| HashMap::<_, u64, Turns>::try_from(m).ok());
+        if let Some(mut map) = map
+            && let Err(e) = map.insert(task, Turns(Histogram::default()), 0)
+        {
+            debug!("the turns of a loop are not measured: {e}");
+        }
+    }
+
+    /// The lengths of this thread's turns.
+    pub fn turns(&self, task: u64) -> Option<Histogram> {
+        let map = HashMap::<_, u64, Turns>::try_from(self.ebpf.map("TURNS")?).ok()?;
+        map.get(&task, 0).ok().map(|turns| turns.0)
+    }
+
     /// Time spent in all programs so far, as far as the kernel has measured it.
     pub fn run_time(&self) -> std::time::Duration {
         self.ebpf.programs().filter_map(|(_, p)| Some(p.info().ok()?.run_time())).sum()
@@ -339,6 +356,14 @@ struct Pod(Config);
 
 // SAFETY: u32 fields only, no padding.
 unsafe impl aya::Pod for Pod {}
+
+/// A histogram as aya takes it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Turns(Histogram);
+
+// SAFETY: plain numbers without padding.
+unsafe impl aya::Pod for Turns {}
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Option<aya::maps::Map> {
     ebpf.take_map(name)

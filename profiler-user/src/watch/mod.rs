@@ -74,16 +74,7 @@ impl Watch {
     /// Looks at all loops; returns the stalls under way that are to be told of.
     pub fn look(&mut self, loops: &[Loop], now: u64, sight: &mut impl Sight) -> Vec<Stall> {
         let mut told = Vec::new();
-        let mut running: Vec<_> = loops
-            .iter()
-            .filter_map(|l| l.at(now))
-            .filter(|turn| turn.length() >= self.threshold && is_whole(turn))
-            .collect();
-        if !running.is_empty() {
-            let shared = Shared::of(loops, now);
-            running.retain(|turn| !shared.has(turn));
-        }
-        for turn in running {
+        for turn in self.stalled(loops, now) {
             if self.seen.len() >= MOST && !self.seen.contains_key(&(turn.tid, turn.start)) {
                 continue;
             }
@@ -103,6 +94,27 @@ impl Watch {
         }
         self.seen.retain(|_, seen| now.saturating_sub(seen.last) < KEEP_NS);
         told
+    }
+
+    /// All stalls under way, told of or not.
+    pub fn running(&mut self, loops: &[Loop], now: u64, sight: &mut impl Sight) -> Vec<Stall> {
+        self.look(loops, now, sight);
+        let running = self.stalled(loops, now).into_iter().filter_map(|turn| Stall::of(turn, true));
+        let mut running: Vec<_> = running.collect();
+        running.iter_mut().for_each(|stall| self.dress(stall, now));
+        running
+    }
+
+    /// The turns under way that are stalls.
+    fn stalled(&self, loops: &[Loop], now: u64) -> Vec<Turn> {
+        let turns = loops.iter().filter_map(|l| l.at(now));
+        let mut long: Vec<_> =
+            turns.filter(|turn| turn.length() >= self.threshold && is_whole(turn)).collect();
+        if !long.is_empty() {
+            let shared = Shared::of(loops, now);
+            long.retain(|turn| !shared.has(turn));
+        }
+        long
     }
 
     /// A stall is over: adds what was found out while it lasted, or at least now.

@@ -27,6 +27,7 @@ pub(crate) fn empty() -> Report {
         services: Vec::new(),
         http: Vec::new(),
         mysql: Vec::new(),
+        event_loops: Vec::new(),
     }
 }
 

@@ -1,0 +1,186 @@
+//! Event loops summed up: what the kernel half counts of each loop that serves, and its stalls, go in; rows of the
+//! report come out.
+
+use profiler_ebpf::histogram::{self, Histogram};
+use profiler_ebpf::loops::Loop;
+use rustc_hash::FxHashMap;
+
+use crate::kernel::hooks::Wait;
+use crate::report::{Distribution, LoopRow, StallRow};
+use crate::stall::Stall;
+
+/// Loops and stalls in a report at the most.
+const MOST_LOOPS: usize = 1_024;
+const MOST_STALLS: usize = 4_096;
+
+/// A loop as it was last seen: its thread may end at any time.
+#[derive(Debug)]
+struct Known {
+    last: Loop,
+    turns: Option<Distribution>,
+    /// When it was last seen, ns.
+    seen: u64,
+    serves: bool,
+    stalls: Vec<StallRow>,
+}
+
+/// The loops of a recording.
+#[derive(Debug, Default)]
+pub struct Loops {
+    known: FxHashMap<(u32, u32), Known>,
+    stalls: usize,
+    /// Stalls and loops that found no room.
+    pub overflowed: u64,
+}
+
+impl Loops {
+    /// A loop as it is now; `serves` once its thread has served a request. True when it is new.
+    pub fn see(&mut self, l: &Loop, serves: bool, now: u64) -> bool {
+        let key = (l.turn.pid, l.turn.tid);
+        if !serves && !self.known.contains_key(&key) {
+            return false;
+        }
+        let Some(known) = self.entry(l, now) else { return false };
+        let new = serves && !known.serves;
+        known.serves |= serves;
+        known.last = *l;
+        known.seen = now;
+        new
+    }
+
+    /// The lengths of a loop's turns so far.
+    pub fn turns(&mut self, l: &Loop, turns: &Histogram) {
+        if let Some(known) = self.known.get_mut(&(l.turn.pid, l.turn.tid)) {
+            known.turns = distribution(turns);
+        }
+    }
+
+    /// A stall of any thread, over or, at the recording's end, still under way. What is known of the thread's loop
+    /// beyond it comes with the next look.
+    pub fn stall(&mut self, stall: &Stall, start: String) {
+        if self.stalls >= MOST_STALLS {
+            self.overflowed += 1;
+            return;
+        }
+        let mut l = Loop { turn: stall.turn, ..Loop::default() };
+        (l.turns, l.busy, l.born) = (1, stall.turn.length(), stall.turn.start);
+        let Some(known) = self.entry(&l, stall.turn.end) else { return };
+        known.stalls.push(StallRow { start, stall: stall.clone() });
+        self.stalls += 1;
+    }
+
+    fn entry(&mut self, l: &Loop, now: u64) -> Option<&mut Known> {
+        let key = (l.turn.pid, l.turn.tid);
+        if self.known.len() >= MOST_LOOPS && !self.known.contains_key(&key) {
+            self.overflowed += 1;
+            return None;
+        }
+        let new = || Known { last: *l, turns: None, seen: now, serves: false, stalls: Vec::new() };
+        Some(self.known.entry(key).or_insert_with(new))
+    }
+
+    /// The rows, busiest first; `service` names a process.
+    pub fn rows(&mut self, mut service: impl FnMut(u32) -> String) -> Vec<LoopRow> {
+        let rows = self.known.drain().filter_map(|(_, known)| {
+            let l = &known.last;
+            let open = l.at(known.seen).map_or(0, |turn| turn.length());
+            let busy = l.busy.saturating_add(open);
+            let lived = known.seen.saturating_sub(l.born);
+            Some(LoopRow {
+                service: service(l.turn.pid),
+                pid: l.turn.pid,
+                tid: l.turn.tid,
+                wait: Wait::of(l.turn.wait)?,
+                turns: l.turns,
+                busy_seconds: busy as f64 / 1e9,
+                utilization: if lived > 0 { (busy as f64 / lived as f64).min(1.0) } else { 1.0 },
+                turn: known.turns,
+                stalls: known.stalls,
+            })
+        });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by(|a, b| b.busy_seconds.total_cmp(&a.busy_seconds).then(a.tid.cmp(&b.tid)));
+        rows
+    }
+}
+
+/// The distribution of a histogram, seconds; None while it is empty. A quantile is by nearest rank.
+fn distribution(turns: &Histogram) -> Option<Distribution> {
+    let count: u64 = turns.buckets.iter().map(|n| u64::from(*n)).sum();
+    if count == 0 {
+        return None;
+    }
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let quantile = |share: f64| {
+        let rank = ((count as f64 * share).ceil() as u64).max(1);
+        let mut before = 0;
+        let at = turns.buckets.iter().position(|n| {
+            before += u64::from(*n);
+            before >= rank
+        });
+        seconds(histogram::middle(at.unwrap_or(0)).clamp(turns.min, turns.max))
+    };
+    Some(Distribution {
+        count,
+        sum: seconds(turns.sum),
+        min: seconds(turns.min),
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p95: quantile(0.95),
+        p99: quantile(0.99),
+        p999: quantile(0.999),
+        max: seconds(turns.max),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_ebpf::wait::kind;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn seen(tid: u32, busy: u64) -> Loop {
+        let mut l = Loop::default();
+        (l.turn.pid, l.turn.tid) = (10, tid);
+        l.adopt(kind::EPOLL, 5, SECOND);
+        (l.turns, l.busy) = (3, busy);
+        l
+    }
+
+    #[test]
+    fn a_quantile_is_near_the_truth() {
+        let mut turns = Histogram::default();
+        (1..=1_000).for_each(|n| turns.add(n * 50_000));
+        let d = distribution(&turns).unwrap();
+        assert_eq!((d.count, d.min, d.max), (1_000, 0.000_05, 0.05));
+        for (found, expected) in [(d.p50, 0.025), (d.p90, 0.045), (d.p99, 0.049_5), (d.p999, 0.049_95)] {
+            assert!((found - expected).abs() <= 0.01 * expected, "{found} for {expected}");
+        }
+        assert_eq!(distribution(&Histogram::default()), None);
+    }
+
+    #[test]
+    fn only_loops_that_serve_or_stall_are_rows() {
+        let mut loops = Loops::default();
+        assert!(!loops.see(&seen(1, SECOND), false, 3 * SECOND), "a worker");
+        assert!(loops.see(&seen(2, SECOND / 2), true, 3 * SECOND));
+        assert!(!loops.see(&seen(2, SECOND), false, 3 * SECOND), "not new");
+        let mut turn = seen(3, 0).turn;
+        (turn.start, turn.end) = (SECOND, SECOND + 200_000_000);
+        loops.stall(&Stall::of(turn, false).unwrap(), "now".into());
+        let rows = loops.rows(|pid| format!("s{pid}"));
+        let told: Vec<_> = rows.iter().map(|r| (r.tid, r.turns, r.busy_seconds, r.utilization)).collect();
+        assert_eq!(told, [(2, 3, 1.0, 0.5), (3, 1, 0.2, 1.0)]);
+        assert_eq!((rows[0].service.as_str(), rows[1].stalls.len()), ("s10", 1));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let mut loops = Loops::default();
+        for tid in 0..MOST_LOOPS as u32 + 2 {
+            loops.see(&seen(tid, 1), true, 2 * SECOND);
+        }
+        assert_eq!((loops.overflowed, loops.rows(|_| String::new()).len()), (2, MOST_LOOPS));
+    }
+}
