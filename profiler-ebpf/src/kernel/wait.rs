@@ -103,7 +103,8 @@ pub(crate) fn over(task: u64, l: &mut Loop, said: u32) {
 fn begin(task: u64, id: u64, kind: u32, set: i32, time: u64) {
     let Some(blank) = BLANK_LOOP.get_ptr(0) else { return };
     // SAFETY: the value of an array, never written.
-    let _ = LOOPS.insert(task, unsafe { &*blank }, 0);
+    let blank = unsafe { &*blank };
+    let _ = LOOPS.insert(task, blank, 0);
     let Some(made) = LOOPS.get_ptr_mut(task) else {
         count(Counter::LoopTableFull);
         return;
