@@ -62,6 +62,10 @@ pub struct Capture {
     pub lost: Counters,
     /// Connections recognised but not read, by reason.
     pub not_parsed: Counters,
+    /// What is known of how well event loops were seen: turns of threads that share their set, which are no loop's;
+    /// switches that were not seen, which make a turn's parts uncertain; waits that were not, which cost a turn.
+    #[serde(default, skip_serializing_if = "Counters::is_empty")]
+    pub loop_events: Counters,
     /// Exchanges begun before we came or cut by our end.
     pub half_seen: u64,
     /// Exchanges whose head was longer than what was kept of it.

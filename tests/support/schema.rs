@@ -73,6 +73,8 @@ const CAPTURE: &[Field] = &[
     ("records", true, Whole),
     ("lost", true, Counters),
     ("not_parsed", true, Counters),
+    // An addition: how well event loops were seen.
+    ("loop_events", false, Counters),
     ("half_seen", true, Whole),
     ("head_truncated", true, Whole),
     ("streams", true, Whole),

@@ -139,6 +139,14 @@ impl Capture {
             ("unconfirmed", c(Counter::Demoted) + self.pipeline.other_protocol),
         ];
         let not_parsed = not_parsed.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n));
+        let loop_events = [
+            ("stalls", c(Counter::Stalls)),
+            ("shared_turns", c(Counter::SharedTurns)),
+            ("switch_lost", c(Counter::SwitchLost)),
+            ("wait_lost", c(Counter::WaitLost)),
+        ];
+        let loop_events = loop_events.into_iter().filter(|(_, n)| *n > 0);
+        let loop_events = loop_events.map(|(name, n)| (name.to_owned(), n));
         let (agent_cpu_seconds, agent_peak_rss) = usage();
         let capture = CaptureReport {
             hooks: Hooks {
@@ -151,6 +159,7 @@ impl Capture {
             records: self.source.records,
             lost: self.lost(),
             not_parsed: not_parsed.collect(),
+            loop_events: loop_events.collect(),
             half_seen: session.counter(Counter::HalfSeen),
             head_truncated: self.pipeline.aggregator.truncated,
             streams: self.pipeline.aggregator.streams,

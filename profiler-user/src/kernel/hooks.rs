@@ -4,7 +4,7 @@
 
 mod loops;
 
-pub use loops::{Wait, loops};
+pub use loops::{BLOCKING_CALL, Wait, loops};
 
 use serde::{Deserialize, Serialize};
 

@@ -160,6 +160,10 @@ impl Session {
                 Err(e) => missing.push(Missing { hook, reason: chain(&e) }),
             }
         }
+        if config.task_regs == 0 && loaded.contains(&hooks::BLOCKING_CALL.program) {
+            let reason = "the kernel has no bpf_task_pt_regs: Linux 5.15 and newer have it".into();
+            missing.push(Missing { hook: hooks::BLOCKING_CALL, reason });
+        }
         let sweep = hooks::SWEEP;
         match load(&mut ebpf, &sweep) {
             Ok(()) => loaded.push(sweep.program),

@@ -38,6 +38,14 @@ impl Wait {
     }
 }
 
+/// Not a program: what `loop_switch` takes from `bpf_task_pt_regs` where the kernel has it.
+pub const BLOCKING_CALL: Hook = Hook {
+    program: "loop_switch",
+    point: Point::None,
+    gives: "the calls that block an event loop",
+    without: "a stall says how long it was blocked, not in what",
+};
+
 const WITHOUT: &str = "event loops are not watched";
 
 /// The hooks for these kinds of waits, in the order in which they are to be attached: a wait's end before its begin, and
