@@ -74,6 +74,27 @@ fn a_busy_handler_is_one_stall_on_the_cpu() -> Result<()> {
     Ok(())
 }
 
+/// Stopped by a signal, not stalled: the stall says so, for clients wait all the same.
+#[test]
+fn a_stopped_process_is_told_apart() -> Result<()> {
+    for runtime in LoopRuntime::ALL {
+        let server = Stalling::start(runtime)?;
+        server.get("wait", 1)?;
+        let trace = Trace::start(&[])?;
+        server.signal(libc::SIGSTOP);
+        thread::sleep(Duration::from_millis(HOLD_MS.into()));
+        server.signal(libc::SIGCONT);
+        server.get("wait", 1)?;
+        trace.settle(|lines| server.stalls(lines).len())?;
+        let lines = trace.finish_whole()?;
+        let stalls = server.stalls(&lines);
+        ensure!(stalls.len() == 1, "{runtime:?}: {stalls:#?}");
+        ensure!(call(stalls[0]) == "stopped", "{runtime:?}: {:#}", stalls[0]);
+        server.stop()?;
+    }
+    Ok(())
+}
+
 #[test]
 fn the_threshold_is_the_operators() -> Result<()> {
     let server = Stalling::start(LoopRuntime::Asyncio)?;

@@ -27,6 +27,8 @@ pub mod flag {
 
 /// [`Call::nr`] where no system call has that number.
 pub mod call {
+    /// None: a signal or a debugger has stopped the thread.
+    pub const STOPPED: u32 = 0xfffd;
     /// A fault or an interrupt: the thread was not in a system call.
     pub const FAULT: u32 = 0xfffe;
     /// Not known on this kernel.

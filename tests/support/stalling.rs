@@ -84,6 +84,11 @@ impl Stalling {
         Ok(())
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        self.process.signal(signal);
+    }
+
     /// What the handlers said, in order.
     pub fn held(&self) -> Vec<Held> {
         let stdout = self.process.stdout();

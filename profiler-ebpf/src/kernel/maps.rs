@@ -78,7 +78,7 @@ pub(crate) static BLANK_LOOP: Array<Loop> = Array::with_max_entries(1, 0);
 /// Lengths of turns, by thread as in [`LOOPS`]. User space makes an entry for each loop that serves; a loop without one
 /// is not measured so finely.
 #[map]
-pub(crate) static TURNS: HashMap<u64, Histogram> = HashMap::with_max_entries(1024, 0);
+pub(crate) static TURNS: HashMap<u64, Histogram> = HashMap::with_max_entries(512, 0);
 
 /// Who waits on which set, by [`profiler_ebpf::claim::key`].
 #[map]

@@ -2,7 +2,9 @@
 //! does not wait for events costs two lookups at a switch and one at a wake-up.
 //!
 //! match-proto: void(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state) sched_switch
-//! match-proto: void(struct task_struct *p) sched_wakeup, sched_process_exit (include/trace/events/sched.h)
+//! match-proto: void(struct task_struct *p) sched_wakeup, sched_process_exit
+//! match-proto: void(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm) sched_process_exec
+//! (include/trace/events/sched.h)
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated as h;
@@ -22,6 +24,9 @@ use super::wait::{note, over, threshold};
 /// `-ENOSYS`, which the entry of a system call leaves in ax until there is a result (arch/x86/entry/entry_64.S).
 const NO_RESULT: u64 = -38i64 as u64;
 
+/// `__TASK_STOPPED` and `__TASK_TRACED` (include/linux/sched.h).
+const STOPPED: u32 = 4 | 8;
+
 #[raw_tracepoint(tracepoint = "sched_switch")]
 fn loop_switch(ctx: RawTracePointContext) -> i32 {
     let (prev, next) = (argument(&ctx, 1), argument(&ctx, 2));
@@ -30,8 +35,9 @@ fn loop_switch(ctx: RawTracePointContext) -> i32 {
     if let Some(found) = LOOPS.get_ptr_mut(prev) {
         // SAFETY: a value of LOOPS, changed only by events of its own thread.
         let l = unsafe { &mut *found };
-        let runnable = argument(&ctx, 0) & 0xff != 0 || state(&ctx, prev) == 0;
-        let said = l.switch_out(runnable, current_call, threshold(), now());
+        let state = state(&ctx, prev);
+        let runnable = argument(&ctx, 0) & 0xff != 0 || state == 0;
+        let said = l.switch_out(runnable, || current_call(state), threshold(), now());
         note(said);
         if said & said::TURN != 0 {
             over(prev, l, said);
@@ -54,11 +60,14 @@ fn state(ctx: &RawTracePointContext, prev: u64) -> u32 {
     kernel(prev + CFG.task_state() as u64).unwrap_or(0)
 }
 
-/// The system call that the current thread is in. Its registers are saved at the top of the kernel stack, so nothing is
+/// The system call that the current thread is in, which leaves the CPU in this state. Its registers are saved at the top of the kernel stack, so nothing is
 /// needed at the beginning of the call. Between a call and a fault tell ax and cx: SYSCALL puts the address to return
 /// to into cx.
 #[inline(always)]
-fn current_call() -> Call {
+fn current_call(state: u32) -> Call {
+    if state & STOPPED != 0 {
+        return Call { target: 0, nr: call::STOPPED, pad: 0 };
+    }
     if CFG.task_regs() == 0 {
         return Call { target: 0, nr: call::UNKNOWN, pad: 0 };
     }
@@ -93,6 +102,17 @@ fn loop_wake(ctx: RawTracePointContext) -> i32 {
         // SAFETY: a value of LOOPS; the waker holds the sleeping thread's `pi_lock` (`try_to_wake_up`).
         let l = unsafe { &mut *found };
         l.wake(now());
+    }
+    0
+}
+
+/// A thread that runs another program has no loop any more.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn loop_exec(ctx: RawTracePointContext) -> i32 {
+    let task = argument(&ctx, 0);
+    if LOOPS.get_ptr(task).is_some() {
+        let _ = TURNS.remove(task);
+        let _ = LOOPS.remove(task);
     }
     0
 }

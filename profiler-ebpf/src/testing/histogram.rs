@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::histogram::{BUCKETS, Histogram, bucket, middle};
 
 /// The first length that is no longer told from longer ones.
-const LONGEST: u64 = 1 << 36;
+const LONGEST: u64 = 1 << 43;
 
 proptest! {
     #[test]

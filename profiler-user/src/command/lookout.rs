@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use profiler_ebpf::claim;
 use profiler_ebpf::loops::Loop;
+use rustc_hash::FxHashSet;
 
 use super::pipeline::Pipeline;
 use crate::aggregate::loops::Loops;
@@ -16,6 +18,8 @@ use crate::watch::sight::Descriptors;
 
 /// The table is read so often; less where reading it takes long.
 const EVERY: Duration = Duration::from_millis(25);
+/// Sets that nobody waits on are forgotten so often.
+const SETS_EVERY: Duration = Duration::from_secs(60);
 /// Reading may take this share of the time.
 const SHARE: u32 = 50;
 /// Stalls that wait to be taken at the most.
@@ -30,6 +34,7 @@ pub struct Lookout {
     loops: Loops,
     told: Vec<Stall>,
     next: Instant,
+    next_sets: Instant,
 }
 
 impl Lookout {
@@ -41,6 +46,7 @@ impl Lookout {
             loops: Loops::default(),
             told: Vec::new(),
             next: Instant::now(),
+            next_sets: Instant::now() + SETS_EVERY,
         }
     }
 
@@ -62,6 +68,11 @@ impl Lookout {
             return;
         }
         self.read(session, pipeline);
+        if begun >= self.next_sets {
+            let sets: FxHashSet<_> = self.table.iter().map(|l| claim::key(l.turn.pid, l.turn.set)).collect();
+            session.keep_sets(|set| sets.contains(&set));
+            self.next_sets = begun + SETS_EVERY;
+        }
         let running = self.watch.look(&self.table, monotonic(), &mut self.sight);
         self.tell(running.into_iter().filter(|stall| pipeline.wants_stall(stall)).collect());
         self.next = begun + EVERY.max(begun.elapsed() * SHARE);

@@ -317,6 +317,17 @@ impl Session {
         }
     }
 
+    /// Forgets who waits on a set where nobody does any more: its thread ended after another one, or left it.
+    pub fn keep_sets(&mut self, mut wanted: impl FnMut(u64) -> bool) {
+        let map = self.ebpf.map_mut("SETS").and_then(|m| HashMap::<_, u64, [u64; 2]>::try_from(m).ok());
+        let Some(mut map) = map else { return };
+        let dead: Vec<_> = map.keys().flatten().filter(|key| !wanted(*key)).collect();
+        for key in dead {
+            // Gone by itself meanwhile, or not: either way nobody misses it.
+            let _ = map.remove(&key);
+        }
+    }
+
     /// From now on the lengths of this thread's turns are counted.
     pub fn measure(&mut self, task: u64) {
         let map = self.ebpf.map_mut("TURNS").and_then(|m| HashMap::<_, u64, Turns>::try_from(m).ok());

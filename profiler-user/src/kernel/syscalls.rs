@@ -122,9 +122,10 @@ const ON_DESCRIPTOR: [&str; 51] = [
     "readahead",
 ];
 
-/// The name of a call, `fault` for what is none, or its number where it is newer than this table.
+/// The name of a call, `fault` or `stopped` for what is none, or its number where it is newer than this table.
 pub fn name(nr: u32) -> String {
     let known = match nr {
+        call::STOPPED => Some("stopped"),
         call::FAULT => Some("fault"),
         call::UNKNOWN => Some("unknown"),
         _ if nr < GAP => FIRST.get(nr as usize).copied(),
@@ -157,6 +158,7 @@ mod tests {
             (441, "epoll_pwait2"),
             (462, "mseal"),
             (call::FAULT, "fault"),
+            (call::STOPPED, "stopped"),
         ];
         for (nr, expected) in known {
             assert_eq!(name(nr), expected);

@@ -62,6 +62,12 @@ pub fn loops(waits: &[Wait]) -> Vec<Hook> {
             without: "the table of event loops may fill with ended threads",
         },
         Hook {
+            program: "loop_exec",
+            point: Point::Raw("sched_process_exec"),
+            gives: "threads with event loops that run another program",
+            without: "the start of the other program may look like a stall",
+        },
+        Hook {
             program: "loop_switch",
             point: Point::Raw("sched_switch"),
             gives: "what an event loop's turn was spent on",
@@ -109,8 +115,16 @@ mod tests {
     fn a_waits_end_is_attached_before_any_begin() {
         let hooks = loops(&[Wait::Epoll, Wait::IoUring]);
         let programs: Vec<_> = hooks.iter().map(|hook| hook.program).collect();
-        let expected =
-            ["loop_exit", "loop_switch", "loop_wake", "wait_exit", "wait_exit", "wait_enter", "ring_enter"];
+        let expected = [
+            "loop_exit",
+            "loop_exec",
+            "loop_switch",
+            "loop_wake",
+            "wait_exit",
+            "wait_exit",
+            "wait_enter",
+            "ring_enter",
+        ];
         assert_eq!(programs, expected);
         assert!(loops(&[]).is_empty());
     }
