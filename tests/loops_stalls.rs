@@ -79,8 +79,9 @@ fn a_busy_handler_is_one_stall_on_the_cpu() -> Result<()> {
 fn a_stopped_process_is_told_apart() -> Result<()> {
     for runtime in LoopRuntime::ALL {
         let server = Stalling::start(runtime)?;
-        server.get("wait", 1)?;
         let trace = Trace::start(&[])?;
+        // A wait that began before the attach is not known to be a loop's.
+        server.get("wait", 1)?;
         server.signal(libc::SIGSTOP);
         thread::sleep(Duration::from_millis(HOLD_MS.into()));
         server.signal(libc::SIGCONT);
