@@ -43,4 +43,6 @@ pub struct Config {
     pub regs_arg1: u32,
     pub regs_arg2: u32,
     pub regs_arg3: u32,
+    /// The same: its result; inside the call it is `-ENOSYS`.
+    pub regs_result: u32,
 }

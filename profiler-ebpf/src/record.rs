@@ -184,10 +184,12 @@ pub enum Counter {
     NoticeLost = 18,
     /// Operations on connections that found no room in the table.
     Untracked = 19,
+    /// Pipelined requests that found no room in the table of waiting ones, though their connection had room.
+    WaitingTableFull = 20,
 }
 
 impl Counter {
-    pub const COUNT: usize = 20;
+    pub const COUNT: usize = 21;
     /// Every counter with its name in reports.
     pub const ALL: [(Counter, &'static str); Self::COUNT] = [
         (Counter::Emitted, "emitted"),
@@ -210,5 +212,6 @@ impl Counter {
         (Counter::Arrivals, "arrivals"),
         (Counter::NoticeLost, "notice_lost"),
         (Counter::Untracked, "untracked_operations"),
+        (Counter::WaitingTableFull, "waiting_table_full"),
     ];
 }

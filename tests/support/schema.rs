@@ -73,6 +73,7 @@ const CAPTURE: &[Field] = &[
     ("lost", true, Counters),
     ("not_parsed", true, Counters),
     ("half_seen", true, Whole),
+    ("unsolicited", true, Whole),
     ("head_truncated", true, Whole),
     ("streams", true, Whole),
     ("filtered", true, Whole),

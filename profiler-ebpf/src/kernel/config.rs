@@ -37,6 +37,7 @@ static CONFIG: Config = Config {
     regs_arg1: 0,
     regs_arg2: 0,
     regs_arg3: 0,
+    regs_result: 0,
 };
 
 /// The configuration's fields, read so that the compiler cannot fold the zeros above; the verifier folds the real ones.
@@ -88,6 +89,7 @@ fields!(
     regs_arg1,
     regs_arg2,
     regs_arg3,
+    regs_result,
 );
 
 pub(crate) const CFG: Fields = Fields;
