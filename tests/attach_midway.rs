@@ -34,7 +34,7 @@ fn fifty_kept_connections_of_wrk() {
         wrk::run_until(nginx.address(), "/hello/5", 50, || !going.load(Ordering::Relaxed))
     };
     // Each exchange becomes a line of text, on a machine that is busy already.
-    let (looks, load) = attach_to(BEST, &["--port", &port, "--ring-size", "33554432"], traffic).unwrap();
+    let (looks, load) = attach_to(BEST, &["--port", &port, "--ring-size", "33554432"], 2, traffic).unwrap();
     assert_eq!((load.socket_errors, load.status_errors), (0, 0));
     let right = |line: &Value| answered(line, "/hello/{id}", 100..300);
     assert_right(&looks, &[(&nginx.pids(), "server", &right), (&[load.pid], "client", &right)]);
@@ -69,7 +69,8 @@ fn nginx_with_kept_connections_to_node_and_go() {
             clients.into_iter().try_for_each(|client| client.join().unwrap())
         })
     };
-    let (looks, ()) = attach_to(EACH, &pids, traffic).unwrap();
+    // Two fronts: each with the test as its client, each as a server, each as a client; two servers behind them.
+    let (looks, ()) = attach_to(EACH, &pids, 8, traffic).unwrap();
     let right = |line: &Value| {
         answered(line, "/bytes/{id}", 70_000..71_000) || answered(line, "/items/{id}", 100..500)
     };

@@ -27,7 +27,8 @@ fn sysbench_on_mariadb_over_tcp_and_a_unix_socket() {
             loads.into_iter().map(|load| load.join().unwrap()).collect::<Result<Vec<_>>>()
         })
     };
-    let (looks, clients) = attach_to(BEST, &["--protocol", "mysql"], traffic).unwrap();
+    // Both ends, over TCP and over the socket.
+    let (looks, clients) = attach_to(BEST, &["--protocol", "mysql"], 4, traffic).unwrap();
     let commands = ["execute", "handshake", "prepare", "query"];
     let right = |line: &Value| {
         commands.iter().any(|command| line["command"] == *command) && line.get("error_type").is_none()
@@ -56,7 +57,8 @@ fn drivers_of_three_languages_on_mariadb() {
             drivers.into_iter().map(|driver| driver.join().unwrap()).collect::<Result<Vec<_>>>()
         })
     };
-    let (looks, clients) = attach_to(EACH, &["--protocol", "mysql"], traffic).unwrap();
+    // Three clients and the server.
+    let (looks, clients) = attach_to(EACH, &["--protocol", "mysql"], 4, traffic).unwrap();
     let right = |line: &Value| {
         let text = line["digest_text"].as_str().unwrap_or_default();
         // The drivers' own are settings.

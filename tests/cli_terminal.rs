@@ -11,6 +11,7 @@ use std::{
 use hostprof_tests::{
     Address, HttpServer, Listen, Report, Runtime, Terminal,
     cli::{self, Ended, Running, command, shell},
+    midway::Going,
     process::temp_dir,
     wrk,
 };
@@ -25,16 +26,13 @@ fn ended(script: &str) -> Ended {
 fn under_load<T>(body: impl FnOnce(&Address) -> T) -> T {
     let server = HttpServer::start(Runtime::Go, Listen::Tcp).unwrap();
     let address = server.address().clone();
-    let stop = AtomicBool::new(false);
+    let flag = AtomicBool::new(true);
     let result = thread::scope(|scope| {
+        let _going = Going::start(&flag);
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                wrk::run(&address, "/items/1", 1, Duration::from_secs(1)).unwrap();
-            }
+            wrk::run_until(&address, "/items/1", 1, || !flag.load(Ordering::Relaxed)).unwrap();
         });
-        let result = body(&address);
-        stop.store(true, Ordering::Relaxed);
-        result
+        body(&address)
     });
     server.stop().unwrap();
     result
@@ -127,10 +125,12 @@ fn progress_is_on_stderr_alone_and_one_line_where_no_terminal_is() {
 
 #[test]
 fn on_a_terminal_progress_moves_and_is_wiped() {
-    let mut command = command(["record", "-d", "1500ms"]).unwrap();
+    let mut command = command(["record", "-d", "3500ms"]).unwrap();
     let (status, seen) = Terminal::start(&mut command, 100).unwrap().wait().unwrap();
     assert!(status.success(), "{seen}");
-    assert!(seen.contains("recording 0 of 1 s, ") && seen.contains("recording 1 of 1 s, "), "{seen:?}");
+    let shown = |second: u32| seen.contains(&format!("recording {second} of 3 s, "));
+    // Where there is other work it may miss one.
+    assert!((0..=3).filter(|second| shown(*second)).count() > 1, "{seen:?}");
     let report = seen.find("hostprof 0").unwrap();
     let (progress, report) = seen.split_at(report);
     assert!(progress.trim_end_matches("\x1b[1m").ends_with("\r\x1b[K"), "{progress:?}");
@@ -142,7 +142,7 @@ fn on_a_terminal_progress_moves_and_is_wiped() {
 fn ctrl_c_at_a_terminal_ends_a_recording_with_its_report() {
     let mut command = command(["record", "-d", "600s"]).unwrap();
     let mut terminal = Terminal::start(&mut command, 80).unwrap();
-    terminal.wait_for("recording 0 of 600 s").unwrap();
+    terminal.wait_for(" of 600 s").unwrap();
     terminal.press("\x03").unwrap();
     let (status, seen) = terminal.wait().unwrap();
     assert!(status.success(), "{seen}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use hostprof_tests::{
     Capture, Database, Engine, HttpClient, HttpServer, Listen, Nginx, Runtime, SqlClient, SqlRun, Turn,
-    process::wait_for, require_root, sql_client, sysbench, wrk,
+    http_truth::settled_log, require_root, sql_client, sysbench, wrk,
 };
 
 const QUERY: u8 = 3;
@@ -108,17 +108,12 @@ fn sysbench_executes_prepared_statements() {
 fn wrk_counts_what_nginx_logs() {
     let nginx = Nginx::start("server { listen 127.0.0.1:PORT; location / { return 200 'hello'; } }").unwrap();
     for connections in [1, 50] {
-        let before = nginx.access_log().unwrap().len() as u64;
+        let before = nginx.served() as u64;
         let load = wrk::run(nginx.address(), "/", connections, Duration::from_secs(1)).unwrap();
         assert!(load.requests > 100 && load.socket_errors == 0 && load.status_errors == 0, "{load:?}");
         // Each connection may have had one request cut at the end.
         let cut = u64::from(connections);
-        let mut logged = 0;
-        wait_for("the access log's end", || {
-            let now = nginx.access_log().unwrap().len() as u64 - before;
-            std::mem::replace(&mut logged, now) == now
-        })
-        .unwrap();
+        let logged = settled_log(&nginx).unwrap().len() as u64 - before;
         assert!((load.requests..=load.requests + cut).contains(&logged), "{logged} lines, {load:?}");
     }
     nginx.stop().unwrap();

@@ -56,8 +56,8 @@ impl Host {
             "/status/503",
             "/status/404",
             "/status/404",
-            "/delay/200",
-            "/delay/200",
+            "/delay/500",
+            "/delay/500",
         ] {
             client.get(target).unwrap();
         }
@@ -115,7 +115,7 @@ fn each_filter_lets_through_what_it_says_and_counts_the_rest() {
         (vec!["--port", both, "--protocol", "http"], all, false),
         (vec!["--port", both, "--protocol", "mysql"], 0, false),
         (vec!["--port", both, "--port", sql, "--protocol", "mysql,http"], all, true),
-        (vec!["--port", both, "--slower-than", "150ms"], 2 * SLOW, false),
+        (vec!["--port", both, "--slower-than", "450ms"], 2 * SLOW, false),
         (vec!["--port", both, "--errors"], 2 * FAILED, false),
         (vec!["--config", by_file.to_str().unwrap()], 2 * FAILED, false),
         (vec!["--pid", &go, "--comm", "nginx"], 0, false),

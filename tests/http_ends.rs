@@ -1,12 +1,12 @@
 //! How HTTP/1 exchanges end when they do not end well: closes and resets before, within and after a response. An error is
 //! reported, a status only where one was read, and all of a response that was read. Both ends are the test's own.
 
-use std::{net::TcpStream, thread, time::Duration};
+use std::{net::TcpStream, sync::mpsc};
 
 use anyhow::Result;
 use hostprof_tests::{
     Report,
-    peer::{finish, read_head, read_to_end, recorded, reset, write},
+    peer::{await_reset, finish, read_head, read_to_end, read_until, recorded, reset, write},
 };
 use serde_json::Value;
 
@@ -58,17 +58,20 @@ fn a_reset_in_place_of_a_response_has_an_error_and_no_status() {
 #[test]
 fn a_close_or_reset_in_mid_response_keeps_its_status_and_has_an_error() {
     for abruptly in [false, true] {
+        // The client reads this much before it learns of the end.
+        let (half, has_half) = mpsc::channel();
         let report = recorded(
-            |stream| {
+            move |stream| {
                 write(&stream, GET)?;
+                read_until(&stream, b"half of it")?;
+                half.send(())?;
                 read_to_end(&stream);
                 Ok(())
             },
-            |stream| {
+            move |stream| {
                 read_head(&stream)?;
                 write(&stream, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")?;
-                // The client reads this much before it learns of the end.
-                thread::sleep(Duration::from_millis(50));
+                has_half.recv()?;
                 if abruptly { reset(stream) } else { Ok(()) }
             },
         );
@@ -81,14 +84,16 @@ fn a_close_or_reset_in_mid_response_keeps_its_status_and_has_an_error() {
 
 #[test]
 fn a_client_that_leaves_has_an_error_and_no_status() {
+    let (head, has_head) = mpsc::channel();
     let report = recorded(
-        |stream| {
+        move |stream| {
             write(&stream, GET)?;
-            thread::sleep(Duration::from_millis(50));
+            has_head.recv()?;
             reset(stream)
         },
-        |stream| {
+        move |stream| {
             read_head(&stream)?;
+            head.send(())?;
             read_to_end(&stream);
             Ok(())
         },
@@ -140,20 +145,22 @@ fn ends_with_the_connection(after_the_request: impl FnOnce(&TcpStream) -> Result
 #[test]
 fn a_response_read_after_the_reset_has_its_status() {
     let refusal = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno\n";
+    let (body, has_body) = mpsc::channel();
     let report = recorded(
-        |mut stream| {
+        move |mut stream| {
             use std::io::Read as _;
             write(&stream, b"POST /edge HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")?;
             write(&stream, &[b'x'; 10_000])?;
-            thread::sleep(Duration::from_millis(100));
+            body.send(())?;
+            await_reset(&stream)?;
             let mut response = vec![0; refusal.len()];
             stream.read_exact(&mut response)?;
             assert_eq!(response, refusal);
             Ok(())
         },
-        |mut stream| {
+        move |mut stream| {
             use std::io::Read as _;
-            thread::sleep(Duration::from_millis(20));
+            has_body.recv()?;
             stream.read_exact(&mut [0; 60])?;
             write(&stream, refusal)
         },

@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeMap, process, thread};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use hostprof_tests::{
     Address, Exchange, HttpClient, HttpServer, Listen, Nginx, Runtime, Trace,
     http_truth::settled_log,
-    times::{impossible, median, overlapping},
+    times::{impossible, median, overlapping, undisturbed},
 };
 use serde_json::Value;
 
@@ -50,24 +50,25 @@ fn duration(line: &&Value) -> f64 {
     seconds(line, "duration")
 }
 
-fn assert_close(what: &str, ours: f64, truth: f64) {
+fn ensure_close(what: &str, ours: f64, truth: f64) -> Result<()> {
     println!("{what}: hostprof {ours:.6} s, truth {truth:.6} s");
-    assert!((ours - truth).abs() < MILLISECOND, "{what}: hostprof {ours} s, truth {truth} s");
+    ensure!((ours - truth).abs() < MILLISECOND, "{what}: hostprof {ours} s, truth {truth} s");
+    Ok(())
 }
 
 /// The client's exchanges, connection by connection in their order, beside those that it logged itself.
-fn assert_stopwatch_agrees(lines: &[Value], log: &[Exchange]) -> Result<()> {
+fn ensure_stopwatch_agrees(lines: &[Value], log: &[Exchange]) -> Result<()> {
     let client = of(lines, &[process::id()], "client");
     assert_eq!(client.len(), log.len());
     let stopwatch = median(log.iter().map(|exchange| exchange.duration.as_secs_f64()));
-    assert_close("client", median(client.iter().map(duration)), stopwatch);
+    ensure_close("client", median(client.iter().map(duration)), stopwatch)?;
     // By the order of their ends: neighbours may have changed places, which changes no more than their difference.
     let mut by_end: Vec<_> = client.iter().map(|line| (line["time"].as_str(), duration(line))).collect();
     by_end.sort_by_key(|(end, _)| *end);
     let pairs = log.iter().zip(&by_end);
     let close = pairs.filter(|(ours, (_, d))| (ours.duration.as_secs_f64() - d).abs() < MILLISECOND).count();
     println!("client: {close} of {} within a millisecond of the stopwatch", log.len());
-    assert!(close * 100 >= log.len() * 90, "only {close} of {} within a millisecond", log.len());
+    ensure!(close * 100 >= log.len() * 90, "only {close} of {} within a millisecond", log.len());
     Ok(())
 }
 
@@ -82,26 +83,30 @@ fn delayed_responses_take_as_long_as_nginx_and_the_client_say() {
     let app = HttpServer::start(Runtime::UvicornUvloop, Listen::Tcp).unwrap();
     let nginx = Nginx::in_front_of(app.address()).unwrap();
     ask(nginx.address(), 1, 1, "/delay/1").unwrap();
-    let warm_up = settled_log(&nginx).unwrap().len();
-    let trace = Trace::start(&[]).unwrap();
-    let log = ask(nginx.address(), 4, 25, "/delay/50").unwrap();
-    let lines_of_nginx = settled_log(&nginx).unwrap().split_off(warm_up);
-    let lines = trace.finish().unwrap();
+    undisturbed(|| delayed_responses(&nginx, &app)).unwrap();
+    nginx.stop().unwrap();
+    app.stop().unwrap();
+}
+
+fn delayed_responses(nginx: &Nginx, app: &HttpServer) -> Result<()> {
+    let before = settled_log(nginx)?.len();
+    let trace = Trace::start(&[])?;
+    let log = ask(nginx.address(), 4, 25, "/delay/50")?;
+    let lines_of_nginx = settled_log(nginx)?.split_off(before);
+    let lines = trace.finish()?;
 
     assert_eq!(lines_of_nginx.len(), 100);
     let front = of(&lines, &nginx.pids(), "server");
     let back = of(&lines, &nginx.pids(), "client");
     let behind = of(&lines, &app.pids(), "server");
     assert_eq!([front.len(), back.len(), behind.len()], [100; 3]);
+    assert_possible(&lines);
     let request_time = median(lines_of_nginx.iter().map(|line| line.request_time));
     let upstream = median(lines_of_nginx.iter().filter_map(|line| Some(line.upstream?.response_time)));
-    assert_close("nginx as a server", median(front.iter().map(served)), request_time);
-    assert_close("nginx as a client", median(back.iter().map(duration)), upstream);
-    assert_close("uvicorn", median(behind.iter().map(served)), upstream);
-    assert_stopwatch_agrees(&lines, &log).unwrap();
-    assert_possible(&lines);
-    nginx.stop().unwrap();
-    app.stop().unwrap();
+    ensure_close("nginx as a server", median(front.iter().map(served)), request_time)?;
+    ensure_close("nginx as a client", median(back.iter().map(duration)), upstream)?;
+    ensure_close("uvicorn", median(behind.iter().map(served)), upstream)?;
+    ensure_stopwatch_agrees(&lines, &log)
 }
 
 #[test]
@@ -109,32 +114,46 @@ fn every_runtime_behind_its_own_clock() {
     for runtime in Runtime::ALL {
         let server = HttpServer::start(runtime, Listen::Tcp).unwrap();
         ask(server.address(), 1, 1, "/delay/1").unwrap();
-        let trace = Trace::start(&["--port", &server.address().port().unwrap().to_string()]).unwrap();
-        let log = ask(server.address(), 1, 20, "/delay/50").unwrap();
-        let lines = trace.finish().unwrap();
         println!("{runtime:?}");
-        assert_stopwatch_agrees(&lines, &log).unwrap();
-        let served_by: Vec<_> = of(&lines, &server.pids(), "server");
-        assert_eq!(served_by.len(), 20, "{runtime:?}");
-        // No server answers before its delay is over (timers may be a millisecond early), none takes longer than its client.
-        assert!(served_by.iter().all(|line| served(line) >= 0.049), "{runtime:?}: {served_by:#?}");
-        let stopwatch = median(log.iter().map(|exchange| exchange.duration.as_secs_f64()));
-        assert!(median(served_by.iter().map(duration)) <= stopwatch, "{runtime:?}");
-        assert_possible(&lines);
+        undisturbed(|| by_its_own_clock(&server)).unwrap_or_else(|error| panic!("{runtime:?}: {error:#}"));
         server.stop().unwrap();
     }
+}
+
+fn by_its_own_clock(server: &HttpServer) -> Result<()> {
+    let trace = Trace::start(&["--port", &server.address().port()?.to_string()])?;
+    let log = ask(server.address(), 1, 20, "/delay/50")?;
+    let lines = trace.finish()?;
+    let served_by = of(&lines, &server.pids(), "server");
+    assert_eq!(served_by.len(), 20);
+    // No server answers before its delay is over (timers may be a millisecond early).
+    assert!(served_by.iter().all(|line| served(line) >= 0.049), "{served_by:#?}");
+    assert_possible(&lines);
+    ensure_stopwatch_agrees(&lines, &log)?;
+    // None takes longer than its client.
+    let stopwatch = median(log.iter().map(|exchange| exchange.duration.as_secs_f64()));
+    let longest = median(served_by.iter().map(duration));
+    ensure!(longest <= stopwatch, "the server took {longest} s, the client {stopwatch} s");
+    Ok(())
 }
 
 #[test]
 fn a_saturated_worker_leaves_requests_in_the_queue() {
     let server = HttpServer::start(Runtime::UvicornAsyncio, Listen::Tcp).unwrap();
-    let trace = Trace::start(&["--port", &server.address().port().unwrap().to_string()]).unwrap();
-    let log = ask(server.address(), 10, 20, "/block/5").unwrap();
-    let lines = trace.finish().unwrap();
+    undisturbed(|| saturated_worker(&server)).unwrap();
+    server.stop().unwrap();
+}
+
+fn saturated_worker(server: &HttpServer) -> Result<()> {
+    let trace = Trace::start(&["--port", &server.address().port()?.to_string()])?;
+    let log = ask(server.address(), 10, 20, "/block/5")?;
+    let lines = trace.finish()?;
 
     let at_server = of(&lines, &server.pids(), "server");
     let at_client = of(&lines, &[process::id()], "client");
     assert_eq!([at_server.len(), at_client.len()], [log.len(); 2]);
+    assert!(at_server.iter().all(|line| seconds(line, "queue") >= 0.0));
+    assert_possible(&lines);
     // The same exchange from both ends: by connection, in order.
     let by_connection = |lines: &[&Value], port: &str| {
         let mut connections: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -147,19 +166,17 @@ fn a_saturated_worker_leaves_requests_in_the_queue() {
     let (server_side, client_side) = (by_connection(&at_server, "peer"), by_connection(&at_client, "local"));
     assert_eq!(server_side.len(), 10);
     for (connection, durations) in &server_side {
-        let seen = client_side.get(connection).context("no such client").unwrap();
+        let seen = client_side.get(connection).context("no such client")?;
         let apart = durations.iter().zip(seen).map(|(server, client)| (server - client).abs());
         let apart = median(apart);
         // From its arrival on, the server's duration is the client's but for the way.
-        assert!(apart < MILLISECOND, "{connection}: {apart} s apart");
+        ensure!(apart < MILLISECOND, "{connection}: {apart} s apart");
     }
     let queue = median(at_server.iter().map(|line| seconds(line, "queue")));
     let read_on = median(at_server.iter().map(served));
     let latency = median(log.iter().map(|exchange| exchange.duration.as_secs_f64()));
     println!("queue {queue:.4} s, from the first read on {read_on:.4} s, latency {latency:.4} s");
     // Five milliseconds of work; the latency is some ten times that, and without the queue it would be unexplained.
-    assert!(queue > 0.25 * latency && read_on < 0.8 * latency, "{queue} of {latency}");
-    assert!(at_server.iter().all(|line| seconds(line, "queue") >= 0.0));
-    assert_possible(&lines);
-    server.stop().unwrap();
+    ensure!(queue > 0.25 * latency && read_on < 0.8 * latency, "{queue} of {latency}");
+    Ok(())
 }

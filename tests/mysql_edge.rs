@@ -117,7 +117,8 @@ fn a_statement_prepared_before_we_came_is_timed_without_a_text() {
         for (line, statement) in side.iter().zip(&run.statements) {
             assert_eq!(line.text("digest"), None);
             let duration = line.seconds("duration").unwrap();
-            assert!((0.02..=statement.seconds + 0.001).contains(&duration), "{duration} {statement:?}");
+            // The server's write may return when the client has the reply already; two of them would be 0.04.
+            assert!((0.02..=statement.seconds + 0.01).contains(&duration), "{duration} {statement:?}");
         }
     }
     database.stop().unwrap();

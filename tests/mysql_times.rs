@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use hostprof_tests::{Capture, Database, Engine, MysqlLine, SqlClient, Trace, Turn, process::wait_for};
+use anyhow::{Result, ensure};
+use hostprof_tests::{
+    Capture, Database, Engine, MysqlLine, SqlClient, Trace, Turn, process::wait_for, times::undisturbed,
+};
 use serde_json::{Value, json};
 
 /// Seconds by which hostprof and the wire may differ, and on which share of the statements they must not differ more.
@@ -50,19 +53,20 @@ fn gaps(lines: &[MysqlLine], turns: &[Turn]) -> Vec<f64> {
     gaps
 }
 
-/// The share of statements that are close to the wire.
-fn share(who: &str, mut gaps: Vec<f64>) -> f64 {
+/// Fails unless as many statements as must be are close to the wire.
+fn ensure_close(who: &str, mut gaps: Vec<f64>) -> Result<()> {
     let close = gaps.iter().filter(|gap| gap.abs() <= CLOSE).count();
     gaps.sort_by(f64::total_cmp);
     let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share) as usize] * 1e6;
     let spread =
         format!("median {:.0} us, p5 {:.0}, p95 {:.0}, worst {:.0}", at(0.5), at(0.05), at(0.95), at(1.0));
     println!("{who}: {close} of {} within 0.3 ms of the wire: {spread}", gaps.len());
-    close as f64 / gaps.len() as f64
+    ensure!(close as f64 >= SHARE * gaps.len() as f64, "{who}: {close} of {}", gaps.len());
+    Ok(())
 }
 
-/// Runs the client once; the smaller share of the two sides.
-fn run(database: &Database, client: SqlClient) -> f64 {
+/// Runs the client once and compares both sides with the wire.
+fn run(database: &Database, client: SqlClient) -> Result<()> {
     let capture = Capture::start(database.tcp().port().unwrap()).unwrap();
     let trace = Trace::start(&["--protocol", "mysql"]).unwrap();
     let run = client.run(database.tcp(), &workload()).unwrap();
@@ -83,22 +87,18 @@ fn run(database: &Database, client: SqlClient) -> f64 {
         assert!(line.seconds("duration").unwrap() <= statement.seconds + 0.000_1, "{line:?} {statement:?}");
     }
     let [client_gaps, server_gaps] = [gaps(&client_lines, &turns), gaps(&server_lines, &turns)];
+    // Nothing is read before it came; but a client that has to wait for a processor within its write starts late.
     let early = client_gaps.iter().filter(|gap| **gap < -CLOSE).count();
-    assert_eq!(early, 0, "nothing is read before it came: {client_gaps:?}");
-    share(&format!("{client:?}, client"), client_gaps).min(share(&format!("{client:?}, server"), server_gaps))
+    ensure!(early == 0, "{early} read before they came: {client_gaps:?}");
+    ensure_close(&format!("{client:?}, client"), client_gaps)?;
+    ensure_close(&format!("{client:?}, server"), server_gaps)
 }
 
-/// On a machine with other work a client waits for a processor now and then: one run of three has to be undisturbed.
 fn assert_times(engine: Engine, client: SqlClient) {
     let database = Database::start(engine).unwrap();
     // Caches and compilers are warm after this.
     client.run(database.tcp(), &workload()).unwrap();
-    let mut shares = Vec::new();
-    while shares.len() < 3 && shares.iter().all(|share| *share < SHARE) {
-        shares.push(run(&database, client));
-    }
-    let best = shares.iter().copied().fold(0.0, f64::max);
-    assert!(best >= SHARE, "{client:?}: {shares:?} of the statements are within 0.3 ms of the wire");
+    undisturbed(|| run(&database, client)).unwrap();
     database.stop().unwrap();
 }
 

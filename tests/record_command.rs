@@ -56,13 +56,15 @@ fn family(arguments: &[&str]) -> (u64, u64, Report, Ended) {
     let report: PathBuf = dir.path().join("report.json");
     let mut hostprof = command(["record", "-o"]).unwrap();
     hostprof.arg(&report).args(arguments).arg("--").arg("python3").arg(app("workers.py"));
-    hostprof.arg(server.address().port().unwrap().to_string()).args(["3", "20", "5"]);
+    let gate = dir.path().join("others-are-done");
+    hostprof.arg(server.address().port().unwrap().to_string()).args(["3", "20", "5"]).arg(&gate);
     let running = Running::attached(&mut hostprof).unwrap();
     let mut other = HttpClient::new(server.address());
     for _ in 0..10 {
         other.get("/items/9").unwrap();
         thread::sleep(Duration::from_millis(5));
     }
+    std::fs::write(&gate, b"").unwrap();
     let ended = running.wait().unwrap();
     assert_eq!(ended.code(), Some(5), "{ended}");
     let counted = ended.stdout.trim().parse().unwrap();
@@ -113,7 +115,8 @@ fn ctrl_c_at_a_terminal_is_the_commands_and_a_second_one_ends_it() {
         terminal.wait_for("ready").unwrap();
         for key in keys.chars() {
             terminal.press(&key.to_string()).unwrap();
-            thread::sleep(Duration::from_millis(200));
+            // Two that are pending at once are one.
+            thread::sleep(Duration::from_secs(1));
         }
         let (ended, seen) = terminal.wait().unwrap();
         assert_eq!(ended.code(), Some(status), "{seen}");

@@ -29,7 +29,7 @@ fn answers_on_every_route(address: &Address) -> Result<()> {
     let log = client.log();
     assert_eq!(log.len(), 13);
     let late = log.iter().find(|exchange| exchange.target == "/delay/50").context("no /delay")?;
-    assert!(late.duration.as_millis() >= 50 && late.duration.as_millis() < 500, "{late:?}");
+    assert!(late.duration.as_millis() >= 50 && late.duration.as_secs() < 5, "{late:?}");
     assert!(late.first_byte <= late.duration, "{late:?}");
     let large = log.iter().find(|exchange| exchange.target == "/bytes/100000").context("no /bytes")?;
     assert!(large.response_bytes > 100_000 && large.response_bytes < 101_000, "{large:?}");
@@ -66,7 +66,7 @@ fn nginx_in_front_of_uvicorn_logs_what_the_client_saw() {
         client.get(&format!("/items/{n}")).unwrap();
     }
     // The line is written after the response has gone out.
-    wait_for("33 access-log lines", || nginx.access_log().unwrap().len() == 33).unwrap();
+    wait_for("33 access-log lines", || nginx.served() == 33).unwrap();
     let log = nginx.access_log().unwrap();
     for (line, exchange) in log[13..].iter().zip(client.log()) {
         assert_eq!(line.request, format!("{} {} HTTP/1.1", exchange.method, exchange.target));

@@ -10,6 +10,10 @@ pub enum Class {
     HttpResponse,
     Http2,
     Tls,
+    /// What a proxy says of its client before the client's own bytes, as a line or as a binary header
+    /// (HAProxy's PROXY protocol, versions 1 and 2).
+    ProxyLine,
+    ProxyHeader,
     /// A server's first packet.
     MysqlGreeting,
     /// A server's refusal in place of a greeting (too many connections, host blocked).
@@ -54,7 +58,8 @@ pub fn http(pre: u64, len: u8) -> Class {
     if matches(pre, len, PREFACE, 8) {
         return if len >= 8 { Class::Http2 } else { Class::More };
     }
-    // A method: three or more capitals (HTTP methods are case-sensitive; all registered ones are capitals and '-').
+    // A method: three or more capitals (HTTP methods are case-sensitive; the registered ones are capitals and '-', some
+    // of Microsoft's have '_').
     let mut i = 0u32;
     while i < LONGEST as u32 {
         if i >= len as u32 {
@@ -64,7 +69,7 @@ pub fn http(pre: u64, len: u8) -> Class {
         if b == b' ' {
             return if i >= 3 { Class::HttpRequest } else { Class::Other };
         }
-        if b.wrapping_sub(b'A') >= 26 && b != b'-' {
+        if b.wrapping_sub(b'A') >= 26 && b != b'-' && b != b'_' {
             return Class::Other;
         }
         i += 1;
@@ -87,6 +92,14 @@ pub fn any(pre: u64, len: u8, total: u32) -> Class {
     }
     if len >= 4 && byte(pre, 3) == 0 {
         return mysql(pre, len, total);
+    }
+    const LINE: u64 = word(b"PROXY \0\0");
+    const HEADER: u64 = word(b"\r\n\r\n\0\r\nQ");
+    if matches(pre, len, LINE, 6) {
+        return if len >= 6 { Class::ProxyLine } else { Class::More };
+    }
+    if matches(pre, len, HEADER, 8) {
+        return if len >= 8 { Class::ProxyHeader } else { Class::More };
     }
     let class = http(pre, len);
     if class as u8 == Class::Other as u8 && len < 4 {

@@ -43,8 +43,9 @@ pub struct Config {
     pub regs_arg1: u32,
     pub regs_arg2: u32,
     pub regs_arg3: u32,
-    /// x86-64: what tells a system call from a fault (kernel/switch.rs).
-    pub regs_ret: u32,
+    /// The same: its result; inside the call it is `-ENOSYS`.
+    pub regs_result: u32,
+    /// x86-64: with the result, what tells a system call from a fault (kernel/switch.rs).
     pub regs_cx: u32,
     pub regs_ip: u32,
     /// The thread's state in `struct task_struct`, for kernels that do not pass it to `sched_switch`.

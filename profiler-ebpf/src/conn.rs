@@ -33,6 +33,8 @@ pub mod mark {
     pub const NEWEST_SKIPPED: u8 = 32;
     /// A whole head of an HTTP/1 request was seen.
     pub const HEADED: u8 = 64;
+    /// MySQL: replies are framed packet by packet, since commands wait behind one another.
+    pub const FRAMED: u8 = 64;
     /// More messages came in one operation than are followed: requests, or replies, were lost.
     pub const LOST: u8 = 128;
 }
@@ -94,7 +96,9 @@ pub struct Conn {
     pub raced: u8,
     /// The errno of TCP's close, 0 for none.
     pub closed_error: u8,
-    pub pad: [u8; 3],
+    /// HTTP: 1 when bytes of the server that were no reply came where one was due.
+    pub missed: u8,
+    pub pad: [u8; 2],
     /// Last: the head's bytes follow.
     pub record: Record,
 }

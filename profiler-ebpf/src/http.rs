@@ -6,7 +6,7 @@ use crate::classify::{self, Class};
 use crate::conn::{Conn, Half, PIPELINE_DEPTH, clear, mark, state};
 use crate::machine;
 use crate::recognise;
-use crate::record::{Counter, Request, flag, proto};
+use crate::record::{Counter, flag, proto};
 use crate::scan::{self, event, head, phase};
 use crate::world::{Op, World};
 
@@ -25,15 +25,22 @@ pub mod method {
     pub const CONNECT: u8 = 2;
 }
 
-/// One step: at least one byte of the operation is used, or the operation is done, or an exchange ended.
+/// One step: at least one byte of the operation is used, or an exchange ended. False when the operation is done, as far
+/// as can be said without a look.
 #[inline(always)]
-pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
+pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) -> bool {
     op.client = c.is_clients(Op::fresh(&op.send));
     op.event = event::NONE;
     // Arithmetic, not a choice: the verifier would follow each of the two through the scan.
     let h: *mut Half = &mut c.halves[Op::fresh(&op.send) as usize & 1];
     // SAFETY: the half lies inside `c`; nothing below moves `c` or reaches this half by another way at the same time.
-    advance(c, unsafe { &mut *h }, op, w);
+    let h = unsafe { &mut *h };
+    if h.phase == phase::UNFRAMED {
+        keep_end(h, op, w);
+        use_bytes(c, op, w, op.left(), false);
+        return false;
+    }
+    advance(c, h, op, w);
     // One place for all ends, and through memory: the program would be too large with a copy for each.
     if Op::fresh(&op.event) == event::MESSAGE_END {
         let request = Op::fresh(&op.client) != 0;
@@ -44,12 +51,13 @@ pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
             // The reply was complete already.
             c.state = state::RESPONSE;
         } else if request {
-            return;
+            return true;
         }
         if c.state == state::RESPONSE {
             machine::complete(c, w);
         }
     }
+    true
 }
 
 /// A head, a chunk's line or a trailer, as far as the window goes; and what of the body behind it is in the operation.
@@ -101,7 +109,7 @@ fn framing<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W) -> bool
     let used = Op::fresh(&op.used);
     let request = Op::fresh(&op.client) != 0;
     if request && h.phase < phase::CHUNK_SIZE {
-        let r = newest(c, w);
+        let r = machine::newest(c, w);
         if !r.is_null() {
             // SAFETY: `newest` returns memory of this connection that lives for the whole operation.
             unsafe { w.append_head(&mut *r, used) };
@@ -163,6 +171,10 @@ fn start<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, got: u32,
             recognise::demote(c, w);
             op.off = op.len;
         } else {
+            if !request && c.state == state::REQUEST {
+                // The reply's beginning may lie among these bytes.
+                c.missed = 1;
+            }
             use_bytes(c, op, w, op.left(), request);
         }
         return false;
@@ -189,6 +201,7 @@ fn start<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, got: u32,
 #[inline(always)]
 fn unreadable<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, request: bool) {
     if !request {
+        keep_status(c, h);
         if c.state == state::REQUEST {
             c.state = state::RESPONSE;
             c.record.t_first = op.time;
@@ -216,6 +229,12 @@ fn begin_request<W: World>(c: &mut Conn, h: &Half, op: &Op, w: &mut W, before: u
             c.state = state::IDLE;
         }
     }
+    if c.missed != 0 && c.state == state::REQUEST && c.waiting == 0 {
+        // The client asks again: the reply before went by unseen, and must not be looked for in this one's.
+        w.count(Counter::HalfSeen);
+        c.state = state::IDLE;
+    }
+    c.missed = 0;
     if c.state == state::HELD || c.state == state::RESPONSE && raced {
         // The reply that came before it is its own.
     } else if c.state == state::IDLE && c.skipped == 0 {
@@ -225,13 +244,15 @@ fn begin_request<W: World>(c: &mut Conn, h: &Half, op: &Op, w: &mut W, before: u
         c.raced = 0;
         c.marks &= !mark::LOST;
         let answer = c.half(op.send == 0);
-        if answer.phase == phase::OPAQUE {
+        if answer.phase >= phase::OPAQUE {
             answer.phase = phase::START;
             answer.pre_len = 0;
         }
     } else {
         let number = c.oldest.wrapping_add(c.waiting);
+        let mut why = Counter::PipelineTooDeep;
         let r = if c.skipped == 0 && c.waiting < PIPELINE_DEPTH && !c.has(mark::LOST) {
+            why = Counter::WaitingTableFull;
             w.push_waiting(c, number)
         } else {
             core::ptr::null_mut()
@@ -241,7 +262,7 @@ fn begin_request<W: World>(c: &mut Conn, h: &Half, op: &Op, w: &mut W, before: u
                 c.skipped = c.skipped.wrapping_add(1);
             }
             c.marks |= mark::NEWEST_SKIPPED;
-            w.count(Counter::PipelineTooDeep);
+            w.count(why);
             return;
         }
         c.waiting = c.waiting.wrapping_add(1);
@@ -250,7 +271,7 @@ fn begin_request<W: World>(c: &mut Conn, h: &Half, op: &Op, w: &mut W, before: u
         clear(unsafe { &mut *r });
     }
     let raced = c.record.flags & flag::RACED != 0 && !c.has(mark::NEWEST_WAITS);
-    let r = newest(c, w);
+    let r = machine::newest(c, w);
     if r.is_null() {
         return;
     }
@@ -288,13 +309,14 @@ fn overdue(c: &mut Conn, class: Class) -> bool {
         return false;
     }
     // A reply whose request we did not see may have been HEAD's: no body, whatever its head says.
-    c.replies().phase == phase::OPAQUE || flags & (flag::ORPHAN | flag::EMITTED) == flag::ORPHAN
+    c.replies().phase >= phase::OPAQUE || flags & (flag::ORPHAN | flag::EMITTED) == flag::ORPHAN
 }
 
 #[inline(always)]
 fn begin_response<W: World>(c: &mut Conn, h: &Half, op: &Op, w: &mut W) {
     // Bytes of the client that were no request: it may be these that are answered.
     let mut unrecognised = c.misses != 0;
+    c.missed = 0;
     if c.state == state::REQUEST && c.record.flags & flag::TENTATIVE != 0 && !c.has(mark::HEADED) {
         // What looked like a request was none: we came in the middle of one.
         unrecognised = true;
@@ -393,6 +415,65 @@ fn response_head_end<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut 
     }
 }
 
+/// The boundaries of a reply are lost from here on. What its head has said stays; its last bytes may tell its end.
+#[inline(always)]
+pub(crate) fn lose_reply<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
+    let h: *mut Half = c.half(op.send != 0);
+    // SAFETY: the half lies inside `c`; nothing below moves `c` or reaches this half by another way at the same time.
+    let h = unsafe { &mut *h };
+    keep_status(c, h);
+    h.phase = phase::UNFRAMED;
+    h.pre = 0;
+    keep_end(h, op, w);
+}
+
+/// A reply whose head was lost in its middle has begun, with the status that its first line told.
+#[inline(always)]
+fn keep_status(c: &mut Conn, h: &Half) {
+    let status = if h.left > 999 { 0 } else { h.left as u16 };
+    let begun = (phase::LINE_START..=phase::END).contains(&h.phase) && h.t0 >= c.record.request.t_start;
+    if c.state == state::REQUEST && begun && status >= 200 {
+        c.state = state::RESPONSE;
+        c.record.t_first = h.t0;
+        c.record.status = status;
+    }
+}
+
+/// Keeps the operation's last bytes, as many as the end of a body in chunks has ([`scan::is_last_chunk`]). They may lie
+/// in two segments of an I/O vector: Node writes a chunk's line end and the last chunk so.
+#[inline(always)]
+fn keep_end<W: World>(h: &mut Half, op: &mut Op, w: &mut W) {
+    let left = op.left();
+    op.used = if left < scan::LAST_CHUNK { left } else { scan::LAST_CHUNK };
+    keep_segment(h, op, w);
+    keep_segment(h, op, w);
+    if Op::fresh(&op.used) != 0 {
+        h.pre = 0;
+    }
+}
+
+/// Keeps what one segment has of the operation's last `used` bytes, and takes them off `used`.
+#[inline(always)]
+fn keep_segment<W: World>(h: &mut Half, op: &mut Op, w: &mut W) {
+    let n = Op::fresh(&op.used);
+    if n == 0 {
+        return;
+    }
+    let got = w.fetch(op, op.len.wrapping_sub(n));
+    op.got = if got < n { got } else { n };
+    let got = Op::fresh(&op.got);
+    let mut i = 0usize;
+    while i < scan::LAST_CHUNK as usize {
+        if i as u32 >= got {
+            break;
+        }
+        h.pre = h.pre >> 8 | (w.window()[i] as u64) << 56;
+        i += 1;
+    }
+    // From memory again: the loop has taught the verifier something about each number in it.
+    op.used = Op::fresh(&op.used).wrapping_sub(Op::fresh(&op.got));
+}
+
 /// Sends the record now: it will last, and is no duration.
 #[inline(always)]
 fn stream<W: World>(c: &mut Conn, w: &mut W) {
@@ -403,18 +484,6 @@ fn stream<W: World>(c: &mut Conn, w: &mut W) {
         c.record.flags |= flag::STREAM;
         machine::send_record(c, w);
         c.record.flags |= flag::EMITTED;
-    }
-}
-
-/// The request whose bytes come now; null when there is none that we keep.
-#[inline(always)]
-fn newest<W: World>(c: &mut Conn, w: &mut W) -> *mut Request {
-    if c.has(mark::NEWEST_SKIPPED) {
-        core::ptr::null_mut()
-    } else if c.has(mark::NEWEST_WAITS) {
-        w.waiting(c, c.oldest.wrapping_add(c.waiting).wrapping_sub(1))
-    } else {
-        &mut c.record.request
     }
 }
 
@@ -437,7 +506,7 @@ fn account<W: World>(c: &mut Conn, w: &mut W, time: u64, n: u32, request: bool) 
         return;
     }
     let current = !c.has(mark::NEWEST_WAITS);
-    let r = newest(c, w);
+    let r = machine::newest(c, w);
     if r.is_null() {
         return;
     }

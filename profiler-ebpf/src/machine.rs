@@ -5,9 +5,9 @@
 //! the bytes.
 
 use crate::conn::{Conn, PIPELINE_DEPTH, mark, state};
-use crate::recognise::{PATIENCE, recognise, reset};
-use crate::record::{Counter, ERROR_CLOSED, flag, proto, role};
-use crate::scan::phase;
+use crate::recognise::{self, PATIENCE, recognise, reset};
+use crate::record::{Counter, ERROR_CLOSED, Request, flag, proto, role};
+use crate::scan::{self, phase};
 use crate::world::{Op, World};
 use crate::{http, mysql};
 
@@ -95,7 +95,7 @@ pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) -> bool {
     if c.record.proto == proto::HTTP {
         http::step(c, op, w);
     } else if c.record.proto == proto::MYSQL {
-        mysql::step(c, op, w);
+        if mysql::is_framed(c, op) { mysql::replies(c, op, w) } else { mysql::step(c, op, w) }
     } else {
         recognise(c, op, w);
     }
@@ -108,24 +108,35 @@ pub fn more(c: &Conn, op: &Op) -> bool {
     op.off < op.len && c.record.proto != proto::IGNORED
 }
 
-/// Too many messages in one operation to follow: this direction is unframed until its next message shows.
+/// Too many messages in one operation to follow: this direction is unframed until its next message shows. Counted where
+/// exchanges are lost by it; a lone HTTP reply is not, its end shows in another way.
 #[inline(always)]
 pub fn lose_framing<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
-    w.count(Counter::FramingLost);
     let request = c.from_client(op.send != 0);
+    let http = c.record.proto == proto::HTTP;
+    if request || !http || c.waiting != 0 {
+        w.count(Counter::FramingLost);
+    }
     if request {
         c.marks |= mark::LOST;
+        c.half(op.send != 0).phase = phase::START;
     } else {
+        if http {
+            http::lose_reply(c, op, w);
+        } else {
+            c.half(op.send != 0).phase = phase::START;
+        }
         if c.state == state::RESPONSE {
             c.record.response_bytes = c.record.response_bytes.wrapping_add(op.left() as u64);
             c.record.t_last = op.time;
         }
         forget(c, w);
+        if c.record.proto == proto::MYSQL && c.has(mark::FRAMED) {
+            // Which reply comes next is not known: from the next turn on it is as if we had just come.
+            recognise::ignore(c, w);
+        }
     }
-    let mysql = c.record.proto == proto::MYSQL;
-    let h = c.half(op.send != 0);
-    h.phase = if request || mysql { phase::START } else { phase::OPAQUE };
-    h.pre_len = 0;
+    c.half(op.send != 0).pre_len = 0;
     op.off = op.len;
 }
 
@@ -144,6 +155,18 @@ pub fn complete<W: World>(c: &mut Conn, w: &mut W) {
     }
     c.state = state::IDLE;
     next_waiting(c, w);
+}
+
+/// The request whose bytes come now; null when there is none that we keep.
+#[inline(always)]
+pub(crate) fn newest<W: World>(c: &mut Conn, w: &mut W) -> *mut Request {
+    if c.has(mark::NEWEST_SKIPPED) {
+        core::ptr::null_mut()
+    } else if c.has(mark::NEWEST_WAITS) {
+        w.waiting(c, c.oldest.wrapping_add(c.waiting).wrapping_sub(1))
+    } else {
+        &mut c.record.request
+    }
 }
 
 #[inline(always)]
@@ -209,7 +232,7 @@ pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
                 mysql::settled(c)
             } else {
                 let role = c.record.role;
-                c.half(role == role::SERVER).phase == phase::OPAQUE
+                c.half(role == role::SERVER).phase >= phase::OPAQUE
             };
             let silent = flag::EMITTED | flag::ORPHAN | flag::RACED;
             if c.record.flags & silent == 0 {
@@ -249,17 +272,39 @@ pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
         i += 1;
     }
     c.state = state::IDLE;
+    // Nothing follows; should something, it is not the rest of what was cut.
+    for h in &mut c.halves {
+        h.phase = phase::START;
+        h.pre_len = 0;
+    }
+}
+
+/// True while only silence can end the exchange under way: the sweep is to look at it ([`idle`]).
+#[inline(always)]
+pub fn lingers(c: &Conn) -> bool {
+    if c.state != state::RESPONSE || c.has(mark::HANDSHAKE) {
+        return false;
+    }
+    let replies = &c.halves[(c.record.role == role::SERVER) as usize];
+    c.record.proto == proto::MYSQL || c.record.proto == proto::HTTP && replies.phase == phase::UNFRAMED
 }
 
 /// The sweep's look at a connection on which nothing has happened for a while: a reply whose end only the next
 /// command would show is sent. `time` in ns. True when it was.
 #[inline(always)]
 pub fn idle<W: World>(c: &mut Conn, w: &mut W, time: u64) -> bool {
-    if c.record.proto != proto::MYSQL || c.state != state::RESPONSE || c.has(mark::HANDSHAKE) {
+    let quiet = time.wrapping_sub(c.record.t_last);
+    if !lingers(c) || !(SETTLE_NS..=(1 << 62)).contains(&quiet) {
         return false;
     }
-    let quiet = time.wrapping_sub(c.record.t_last);
-    if !(SETTLE_NS..=(1 << 62)).contains(&quiet) || !mysql::settled(c) {
+    if c.record.proto == proto::HTTP {
+        let replies = c.replies();
+        if !scan::is_last_chunk(replies) {
+            return false;
+        }
+        replies.phase = phase::START;
+        replies.pre_len = 0;
+    } else if !mysql::settled(c) {
         return false;
     }
     complete(c, w);

@@ -1,19 +1,22 @@
 //! MySQL's protocol: packets of commands are framed, replies are not (a result set may be gigabytes). A reply ends
-//! with the next command, with the connection, or, when its last bytes look final, with the sweep.
+//! with the next command, with the connection, or, when its last bytes look final, with the sweep. Only where commands
+//! wait behind one another replies are framed too ([`pipeline`]).
 //!
 //! Packet: length in 3 bytes, sequence number in 1, payload. A command's packet has number 0 and its first payload
 //! byte is the command; a payload of 2^24 - 1 bytes goes on in the next packet.
 //! (MySQL Internals, "Client/Server Protocol"; MariaDB knowledge base, "0-packet".)
 
-use crate::conn::{Conn, Half, mark, state};
+use crate::conn::{Conn, Half, clear, mark, state};
 use crate::machine;
 use crate::recognise;
 use crate::record::{COMMAND_HANDSHAKE, Counter, Request, flag, proto};
 use crate::world::{Op, World};
 
+mod pipeline;
 mod reply;
 mod settled;
 
+pub use pipeline::{is_framed, replies};
 pub use settled::{from_end, settled};
 
 /// [`Half::phase`] of a MySQL direction.
@@ -121,18 +124,23 @@ pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
     let seen = if got < take { got } else { take };
     if h.phase == phase::COMMAND {
         if got > 0 {
-            // As much as can be seen at a time, until the head is full or the packet over.
-            if w.head_room(&c.record.request) {
-                take = seen;
+            let r = machine::newest(c, w);
+            if !r.is_null() {
+                // SAFETY: `newest` returns memory of this connection that lives for the whole operation.
+                let r = unsafe { &mut *r };
+                // As much as can be seen at a time, until the head is full or the packet over.
+                if w.head_room(r) {
+                    take = seen;
+                }
+                w.append_head(r, seen);
             }
-            w.append_head(&mut c.record.request, seen);
         }
     } else if h.head & packet::VERDICT != 0 && got > 0 {
         take = seen;
         reply::keep(c, w.window(), seen);
     }
     op.off = op.off.wrapping_add(take);
-    account(c, h, op.time, take, client);
+    account(c, h, w, op.time, take, client);
     h.left = h.left.wrapping_sub(take as u64);
     if h.left == 0 {
         packet_end(c, h, w, client);
@@ -150,6 +158,8 @@ fn header<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, got: u32
     }
     h.left = h.pre & MAX_PAYLOAD;
     let number = (h.pre >> 24) as u8;
+    // After 255 comes 0, here too: the client was the last to speak, so it is not the next command.
+    let wrapped = number == 0 && h.num == 255 && c.state == state::RESPONSE && c.record.reply_head_len == 0;
     // A packet that was recognised byte by byte: the first bytes of its payload are here already.
     h.pre >>= 32;
     h.pre_len = h.pre_len.wrapping_sub(4) & 3;
@@ -158,7 +168,7 @@ fn header<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, got: u32
     h.head = if h.left == MAX_PAYLOAD { packet::CONTINUES } else { 0 };
     h.num = number as u64;
     h.phase = phase::PAYLOAD;
-    if client && !c.has(mark::HANDSHAKE) && (number != 0 || continued) {
+    if client && !c.has(mark::HANDSHAKE) && (number != 0 || continued || wrapped) {
         h.phase = phase::SKIP;
         if continued {
             // The rest of a huge packet.
@@ -173,8 +183,8 @@ fn header<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, got: u32
             let bytes = c.record.response_bytes;
             c.replies().length = bytes;
         }
-        account(c, h, op.time, 4, true);
-    } else if client && c.state == state::RESPONSE && !c.has(mark::HANDSHAKE) {
+        account(c, h, w, op.time, 4, true);
+    } else if client && c.state == state::RESPONSE && c.waiting | c.skipped == 0 && !c.has(mark::HANDSHAKE) {
         // The next command: the reply before it is complete, whatever becomes of this one.
         machine::complete(c, w);
     }
@@ -212,12 +222,12 @@ fn payload<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, got: u3
         begin_command(c, h, op, w, word as u8, early);
     } else if client {
         h.head |= packet::OURS;
-        account(c, h, op.time, 4 + early, true);
+        account(c, h, w, op.time, 4 + early, true);
         if signing_in {
             sign_in(c, h, op, w, word, early);
         }
     } else {
-        account(c, h, op.time, 4 + early, false);
+        account(c, h, w, op.time, 4 + early, false);
         let first = word as u8;
         if first == 0xff || first == 0 && h.num > 0 {
             // OK or ERR ends it; anything else asks for more.
@@ -263,14 +273,19 @@ fn begin_command<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, c
         // No reply follows.
         return;
     }
-    if c.state == state::REQUEST {
-        // Two commands at once (few clients do): their replies cannot be told apart, so the second is given up.
-        w.count(Counter::PipelineTooDeep);
+    let arrived = if op.send != 0 { 0 } else { h.ready0 };
+    if c.state != state::IDLE || c.skipped != 0 {
+        pipeline::wait(c, w);
+    } else {
+        open(c);
+    }
+    let r = machine::newest(c, w);
+    if r.is_null() {
         return;
     }
-    let arrived = if op.send != 0 { 0 } else { h.ready0 };
-    open(c, op, h.t0, arrived, command);
-    let r: &mut Request = &mut c.record.request;
+    // SAFETY: `newest` returns memory of this connection that lives for the whole operation.
+    let r = unsafe { &mut *r };
+    begin(r, op, h.t0, arrived, command);
     r.bytes = 4 + early as u64;
     if early > 0 {
         w.start_head(r, h.pre, early);
@@ -279,18 +294,23 @@ fn begin_command<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, c
     h.phase = phase::COMMAND;
 }
 
-/// A new exchange, whose command begins with the packet of these times.
+/// A new exchange.
 #[inline(always)]
-fn open(c: &mut Conn, op: &Op, started: u64, arrived: u64, command: u8) {
+fn open(c: &mut Conn) {
     let tentative = c.record.flags & flag::TENTATIVE;
-    c.clear_request();
     c.clear_reply();
     c.record.flags = tentative;
     c.state = state::REQUEST;
+    c.marks &= !(mark::NEWEST_WAITS | mark::NEWEST_SKIPPED | mark::FRAMED);
     let replies = c.replies();
     replies.length = 0;
     replies.num = 0;
-    let r: &mut Request = &mut c.record.request;
+}
+
+/// A command, which begins with the packet of these times.
+#[inline(always)]
+fn begin(r: &mut Request, op: &Op, started: u64, arrived: u64, command: u8) {
+    clear(r);
     r.command = command;
     r.t_start = started;
     r.t_end = op.time;
@@ -307,9 +327,11 @@ fn open_unread(c: &mut Conn, op: &Op) {
     let (started, ready) = (h.t0, h.ready0);
     h.phase = phase::SKIP;
     let arrived = if op.send != 0 { ready } else { 0 };
-    open(c, op, started, arrived, command::UNREAD);
-    c.record.request.t_end = started;
-    c.record.request.bytes = 4;
+    open(c);
+    let r = &mut c.record.request;
+    begin(r, op, started, arrived, command::UNREAD);
+    r.t_end = started;
+    r.bytes = 4;
 }
 
 #[inline(always)]
@@ -328,17 +350,24 @@ fn packet_end<W: World>(c: &mut Conn, h: &mut Half, w: &mut W, client: bool) {
 
 /// Counts bytes of packets: of the request when they are its own, of the reply while the handshake lasts.
 #[inline(always)]
-fn account(c: &mut Conn, h: &Half, time: u64, n: u32, client: bool) {
-    let r = &mut c.record;
-    if client {
-        if h.head & packet::OURS != 0 {
-            r.request.bytes = r.request.bytes.wrapping_add(n as u64);
-            if c.state == state::REQUEST || c.has(mark::HANDSHAKE) {
-                c.record.request.t_end = time;
-            }
-        }
-    } else {
-        r.response_bytes = r.response_bytes.wrapping_add(n as u64);
-        r.t_last = time;
+fn account<W: World>(c: &mut Conn, h: &Half, w: &mut W, time: u64, n: u32, client: bool) {
+    if !client {
+        c.record.response_bytes = c.record.response_bytes.wrapping_add(n as u64);
+        c.record.t_last = time;
+        return;
+    }
+    if h.head & packet::OURS == 0 {
+        return;
+    }
+    let sending = c.state == state::REQUEST || c.has(mark::HANDSHAKE) || c.has(mark::NEWEST_WAITS);
+    let r = machine::newest(c, w);
+    if r.is_null() {
+        return;
+    }
+    // SAFETY: `newest` returns memory of this connection that lives for the whole operation.
+    let r = unsafe { &mut *r };
+    r.bytes = r.bytes.wrapping_add(n as u64);
+    if sending {
+        r.t_end = time;
     }
 }

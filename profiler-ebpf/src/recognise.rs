@@ -11,6 +11,16 @@ use crate::world::{Op, WINDOW, World};
 /// Turns of direction that are looked at before a connection counts as another protocol's.
 pub(crate) const PATIENCE: u32 = 8;
 
+/// [`Half::phase`] before the protocol is known: within what a proxy says of its client, at the first bytes otherwise.
+mod preamble {
+    /// In the line of version 1.
+    pub(super) const LINE: u8 = 32;
+    /// In the second 8 bytes of version 2, of which the last two are the length of what follows.
+    pub(super) const HEADER: u8 = 33;
+    /// In the addresses of version 2.
+    pub(super) const ADDRESSES: u8 = 34;
+}
+
 /// Collects the first bytes of a message, and when they came.
 #[inline(always)]
 pub fn collect(h: &mut Half, op: &Op, window: &[u8; WINDOW], got: u32, want: u8) {
@@ -46,6 +56,10 @@ pub fn recognise<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
     // SAFETY: the half lies inside `c`; nothing below moves `c` or reaches this half by another way at the same time.
     let h = unsafe { &mut *h };
     let got = w.fetch(op, op.off);
+    if h.phase >= preamble::LINE && got != 0 {
+        skip_preamble(h, op, w.window(), got);
+        return;
+    }
     let before = h.pre_len;
     let mut class = if got == 0 {
         Class::Other
@@ -108,8 +122,51 @@ pub fn recognise<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
             give_up(c, w, Counter::NotParsedHttp2);
             op.off = op.len;
         }
+        Class::ProxyLine | Class::ProxyHeader => {
+            let line = class as u8 == Class::ProxyLine as u8;
+            h.phase = if line { preamble::LINE } else { preamble::HEADER };
+            op.off = op.off.wrapping_add((h.pre_len.wrapping_sub(before)) as u32);
+            h.pre_len = 0;
+        }
         Class::Other => miss(c, h, op, w),
     }
+}
+
+/// The bytes of a proxy's preamble are nobody's: neither a request nor part of one.
+#[inline(always)]
+fn skip_preamble(h: &mut Half, op: &mut Op, window: &[u8; WINDOW], got: u32) {
+    op.used = got;
+    if h.phase == preamble::LINE {
+        let mut i = 0usize;
+        while i < WINDOW {
+            if i as u32 >= got {
+                break;
+            }
+            i += 1;
+            if window[i - 1] == b'\n' {
+                h.phase = phase::START;
+                op.used = i as u32;
+                break;
+            }
+        }
+    } else if h.phase == preamble::HEADER {
+        let before = h.pre_len;
+        gather(h, window, got, 8);
+        op.used = h.pre_len.wrapping_sub(before) as u32;
+        if h.pre_len == 8 {
+            h.left = h.pre >> 40 & 0xff00 | h.pre >> 56;
+            h.pre_len = 0;
+            h.phase = if h.left == 0 { phase::START } else { preamble::ADDRESSES };
+        }
+    } else {
+        let left = op.left();
+        op.used = if h.left < left as u64 { h.left as u32 } else { left };
+        h.left = h.left.wrapping_sub(op.used as u64);
+        if h.left == 0 {
+            h.phase = phase::START;
+        }
+    }
+    op.off = op.off.wrapping_add(Op::fresh(&op.used));
 }
 
 /// Forgets the bytes that this operation gave to `pre`: the protocol's own step collects them again.
@@ -128,7 +185,7 @@ fn miss<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W) {
 
 /// Not looked at until the direction turns.
 #[inline(always)]
-fn ignore<W: World>(c: &mut Conn, w: &mut W) {
+pub(crate) fn ignore<W: World>(c: &mut Conn, w: &mut W) {
     c.record.proto = proto::IGNORED;
     if c.misses < PATIENCE {
         c.misses = c.misses.wrapping_add(1);

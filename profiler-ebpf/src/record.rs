@@ -186,22 +186,24 @@ pub enum Counter {
     NoticeLost = 18,
     /// Operations on connections that found no room in the table.
     Untracked = 19,
+    /// Pipelined requests that found no room in the table of waiting ones, though their connection had room.
+    WaitingTableFull = 20,
     /// Threads with a wait that found no room in the table of loops.
-    LoopTableFull = 20,
+    LoopTableFull = 21,
     /// Stalls sent to user space.
-    Stalls = 21,
+    Stalls = 22,
     /// Long turns of threads that share their set, which mean nothing.
-    SharedTurns = 22,
+    SharedTurns = 23,
     /// Switches of loop threads that were not seen: a turn's parts are uncertain.
-    SwitchLost = 23,
+    SwitchLost = 24,
     /// Begins or ends of waits that were not seen: a turn was not measured, or its end found late.
-    WaitLost = 24,
+    WaitLost = 25,
     /// Stalls that the ring had no room for.
-    StallLost = 25,
+    StallLost = 26,
 }
 
 impl Counter {
-    pub const COUNT: usize = 26;
+    pub const COUNT: usize = 27;
     /// Every counter with its name in reports.
     pub const ALL: [(Counter, &'static str); Self::COUNT] = [
         (Counter::Emitted, "emitted"),
@@ -224,6 +226,7 @@ impl Counter {
         (Counter::Arrivals, "arrivals"),
         (Counter::NoticeLost, "notice_lost"),
         (Counter::Untracked, "untracked_operations"),
+        (Counter::WaitingTableFull, "waiting_table_full"),
         (Counter::LoopTableFull, "loop_table_full"),
         (Counter::Stalls, "stalls"),
         (Counter::SharedTurns, "shared_turns"),

@@ -35,6 +35,8 @@ pub mod phase {
     pub const BODY: u8 = 16;
     /// Bytes of unknown number, until the connection closes or the next message shows.
     pub const OPAQUE: u8 = 17;
+    /// The same, of a reply whose boundaries were lost: its last bytes are kept in `pre`, the newest highest.
+    pub const UNFRAMED: u8 = 18;
 }
 
 /// [`Half::head`]: what the head said.
@@ -226,6 +228,16 @@ const VERSION: u64 = 0x0074_702f_312e;
 #[inline(always)]
 pub fn is_http1(h: &Half) -> bool {
     h.pre >> 16 & 0xff_ffff_ffff == VERSION
+}
+
+/// Bytes of a body in chunks that show its end.
+pub const LAST_CHUNK: u32 = 7;
+
+/// True when the last bytes of an unframed reply are those of the last chunk, behind another one.
+#[inline(always)]
+pub fn is_last_chunk(h: &Half) -> bool {
+    const LAST: u64 = u64::from_le_bytes(*b"\0\r\n0\r\n\r\n");
+    h.pre >> 8 == LAST >> 8
 }
 
 /// [`Half::name`]: whose value is being read.

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use crate::command::demo;
-use crate::config::{Settings, duration};
+use crate::config::{Settings, length};
 use crate::output::style::ColourChoice;
 
 /// Sees how long HTTP requests and MySQL queries take, from the kernel, with nothing changed in the services.
@@ -37,8 +37,8 @@ pub enum Verb {
 
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// How long [default: 30s]
-    #[arg(short, long, value_name = "TIME", value_parser = duration, conflicts_with = "command")]
+    /// How long, such as 2m or 1m30s; a bare number is seconds [default: 30s]
+    #[arg(short, long, value_name = "TIME", value_parser = length, conflicts_with = "command")]
     pub duration: Option<Duration>,
     /// Where to write the report; the format is the ending's (.json, .txt, .prom); may be given several times
     #[arg(short, long, value_name = "FILE")]
@@ -76,7 +76,7 @@ pub struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// How long, 50s at most
+    /// How long, 50s at most; a bare number is seconds
     #[arg(short, long, value_name = "TIME", value_parser = demo_duration, default_value = "10s")]
     pub duration: Duration,
     /// Format of the report on stdout
@@ -89,7 +89,7 @@ pub struct DemoArgs {
 
 fn demo_duration(text: &str) -> Result<Duration, String> {
     let most = demo::LONGEST;
-    let time = duration(text)?;
+    let time = length(text)?;
     if time <= most { Ok(time) } else { Err(format!("the demo runs for {} s at most", most.as_secs())) }
 }
 

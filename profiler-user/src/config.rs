@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::cli::{LineFormat, ReportFormat};
 use crate::kernel::hooks::{SocketHooks, Wait};
-use crate::kernel::session::Options;
+use crate::kernel::load::Options;
 use crate::output::style::ColourChoice;
 use crate::parse::route::Pattern;
 
@@ -102,7 +102,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RecordKeys {
-    #[serde(deserialize_with = "duration_key")]
+    #[serde(deserialize_with = "length_key")]
     pub duration: Option<Duration>,
     pub output: Vec<PathBuf>,
     pub format: Option<ReportFormat>,
@@ -204,11 +204,23 @@ fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError 
     ConfigError::Parse { path: path.into(), number: number + 1, line, message }
 }
 
-/// A time such as `100ms`, `30s`, `1m30s`, or `0.5s`.
+/// A time such as `100ms`, `30s`, `1m30s`, or `0.5s`. It has a unit: a bare number may be meant as seconds or as
+/// milliseconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write it like 100ms, 30s or 1m30s");
     let time = jiff::SignedDuration::from_str(text).map_err(|_| wrong())?;
     Duration::try_from(time).ok().filter(|d| !d.is_zero()).ok_or_else(wrong)
+}
+
+/// How long to run: a time, or a bare number of seconds, as `sleep` and `timeout` take it.
+pub fn length(text: &str) -> Result<Duration, String> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return duration(text);
+    }
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|d| !d.is_zero())
+        .ok_or_else(|| format!("{text:?} is no time to run: write it like 30, 30s or 1m30s"))
 }
 
 /// A size such as `65536`, `512K`, `4M` or `4MiB`, bytes.
@@ -228,6 +240,23 @@ fn bytes(text: &str) -> Result<u32, String> {
 fn duration_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A bare number is one in TOML too: `duration = 30`.
+fn length_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Length {
+        Whole(i64),
+        Number(f64),
+        Text(String),
+    }
+    let text = match Length::deserialize(from)? {
+        Length::Whole(n) => n.to_string(),
+        Length::Number(n) => n.to_string(),
+        Length::Text(text) => text,
+    };
+    length(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn bytes_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -260,6 +289,29 @@ mod tests {
         for bad in ["", "5", "0s", "-3s", "soon"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        for (text, milliseconds) in
+            [("30", 30_000), ("0.5", 500), (".5", 500), ("007", 7_000), ("100ms", 100), ("1m30s", 90_000)]
+        {
+            assert_eq!(length(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for bad in [
+            "",
+            "0",
+            "0.0",
+            ".",
+            "1.2.3",
+            "-3",
+            "+3",
+            "1e3",
+            "inf",
+            "NaN",
+            "3 0",
+            "0s",
+            "soon",
+            &"9".repeat(40),
+        ] {
+            assert!(length(bad).is_err(), "{bad}");
+        }
         assert_eq!(bytes("4M"), Ok(4 << 20));
         assert_eq!(bytes("8192"), Ok(8_192));
         for bad in ["", "M", "1", "9G", "4X", "-1"] {
@@ -289,6 +341,13 @@ mod tests {
         assert_eq!(file.record.format, Some(ReportFormat::Prom));
         assert_eq!(file.trace.format, Some(LineFormat::Json));
         assert!(toml::from_str::<Settings>("[trace]\nduration = \"5s\"").is_err());
+        for (value, milliseconds) in [("5", 5_000), ("0.5", 500), ("\"5\"", 5_000)] {
+            let file: Settings = toml::from_str(&format!("[record]\nduration = {value}")).unwrap();
+            assert_eq!(file.record.duration, Some(Duration::from_millis(milliseconds)), "{value}");
+        }
+        for bad in ["0", "-1", "nan", "true"] {
+            assert!(toml::from_str::<Settings>(&format!("[record]\nduration = {bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct Capture {
     pub loop_events: Counters,
     /// Exchanges begun before we came or cut by our end.
     pub half_seen: u64,
+    /// What servers said unasked: MySQL's farewell errors.
+    #[serde(default)]
+    pub unsolicited: u64,
     /// Exchanges whose head was longer than what was kept of it.
     pub head_truncated: u64,
     /// Long-lived exchanges (WebSocket, server-sent events, NDJSON, binlog dump), counted apart from durations.

@@ -229,6 +229,23 @@ def rows():
     connection.close()
 
 
+@case
+def pipelined():
+    """Three queries in one write, each of which takes its time, and another one behind them."""
+    connection = connect(ENDPOINT)
+    queries = [f"SELECT SLEEP(0.1) AS pipelined_{number}" for number in range(3)]
+    data = b"".join(packet(0x03, sql.encode()) for sql in queries)
+    begun = time.monotonic()
+    connection._sock.sendall(data)
+    for sql in queries:
+        logged("query", sql, lambda: None)
+        LOG[-1]["begun"] = begun
+        connection._next_seq_id = 1
+        read_rows(connection)
+    run(connection, "SELECT 7 AS after")
+    connection.close()
+
+
 FLAGGED = [
     "SELECT name FROM items WHERE id = 3",
     "SELECT name FROM items WHERE price > 15",

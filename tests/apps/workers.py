@@ -1,14 +1,16 @@
-"""A family of processes that all do HTTP: PORT of a server on loopback, WORKERS, REQUESTS of each.
+"""A family of processes that all do HTTP: PORT of a server on loopback, WORKERS, REQUESTS of each, STATUS,
+GATE.
 
 Each worker forks a child that sends one request and ends at once, and executes another python that sends one too; the
-parent sends one itself, after all workers have ended. The last line is the number of responses read by the whole
-family, by its own count. It then ends with STATUS.
+parent sends one itself, after all workers have ended and the file GATE has come. The last line is the number of
+responses read by the whole family, by its own count. It then ends with STATUS.
 """
 
 import http.client
 import os
 import subprocess
 import sys
+import time
 
 port, workers, requests, status = (int(argument) for argument in sys.argv[1:5])
 
@@ -45,6 +47,11 @@ def worker():
     return done
 
 
-total = sum(in_child(worker) for _ in range(workers)) + get("/items/4")
+total = sum(in_child(worker) for _ in range(workers))
+while not os.path.exists(sys.argv[5]):
+    time.sleep(0.005)
+total += get("/items/4")
+# The server's write returns a moment after its response was read.
+time.sleep(0.2)
 print(total)
 sys.exit(status)

@@ -6,13 +6,17 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
-    time::Duration,
+    process,
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use anyhow::{Context as _, Result};
 
-/// No test waits longer than this for bytes.
-const READ_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::process::PATIENCE;
+
+/// Below the ports that the kernel gives to clients (net.ipv4.ip_local_port_range, from 32,768 on).
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;
 
 /// One end's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +32,15 @@ pub trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 impl Address {
-    /// A loopback port that was free a moment ago.
+    /// A port for a server that is about to bind it. It is free, and no client's connection gets it in between.
     pub fn free_port() -> Result<Self> {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to bind a loopback port")?;
-        let address = listener.local_addr().context("failed to read the port")?;
-        Ok(Self::Tcp(address.port()))
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let begin = process::id() as u16 % PORTS;
+        let mut ports =
+            (0..PORTS).map(|_| FIRST_PORT + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS);
+        // On all addresses: what a server of the host's has bound anywhere is taken.
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+        ports.find(free).map(Self::Tcp).context("all ports for servers are taken")
     }
 
     /// Connects, without Nagle's delay and with a limit for reads.
@@ -42,12 +49,12 @@ impl Address {
             Self::Tcp(port) => {
                 let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(READ_TIMEOUT))?;
+                stream.set_read_timeout(Some(PATIENCE))?;
                 Ok(Box::new(stream))
             }
             Self::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(READ_TIMEOUT))?;
+                stream.set_read_timeout(Some(PATIENCE))?;
                 Ok(Box::new(stream))
             }
         }

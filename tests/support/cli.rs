@@ -4,7 +4,6 @@ use std::{
     ffi::OsStr,
     path::Path,
     process::{Command, ExitStatus},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,12 +11,9 @@ use tempfile::TempDir;
 
 use crate::{
     hostprof::{ATTACHED, binary},
-    process::{Process, temp_dir},
+    process::{PATIENCE, Process, leave_the_kernel, temp_dir},
     report::Report,
 };
-
-/// Loading the probes takes a moment, the longer the busier the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a run left.
 #[derive(Debug, Clone)]
@@ -91,8 +87,9 @@ impl Running {
         Ok(Ended { status, stdout: self.process.stdout(), stderr: self.process.stderr() })
     }
 
-    /// Ends it by a signal.
+    /// Ends it by a signal, once all that was sent is seen.
     pub fn end(self, signal: i32) -> Result<Ended> {
+        leave_the_kernel();
         self.signal(signal);
         self.wait()
     }

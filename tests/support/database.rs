@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     address::Address,
     install::{app, program, service},
-    process::{Process, temp_dir},
+    process::{PATIENCE, Process, temp_dir},
 };
 
 /// The account and the database of the seed.
@@ -93,7 +93,7 @@ impl Engine {
         let template = service(if self == Self::MariaDb { "mariadb-data" } else { "mysql-data" })?;
         let mut copy = Command::new("cp");
         copy.args(["--archive", "--reflink=auto"]).arg(&template).arg(data);
-        Process::run("cp", &mut copy, std::time::Duration::from_secs(60))?;
+        Process::run("cp", &mut copy, PATIENCE)?;
         if self == Self::MariaDb {
             let mut command = Command::new(program("mariadbd")?);
             command.args(["--no-defaults", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M"]);

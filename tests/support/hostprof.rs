@@ -14,18 +14,15 @@ use tempfile::TempDir;
 
 use crate::{
     install::{require_root, root},
-    process::{Process, temp_dir},
+    process::{PATIENCE, Process, leave_the_kernel, temp_dir},
     report::Report,
 };
 
 /// What hostprof says on stderr once every probe is attached: traffic from here on is seen.
 pub const ATTACHED: &str = "recording";
 
-/// Writing the report takes it a moment, and being traced by another test too.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Longer than the sweep needs for what ends without a sign.
-const QUIET: Duration = Duration::from_millis(800);
+const QUIET: Duration = Duration::from_millis(1_500);
 
 /// A running `hostprof record`.
 #[derive(Debug)]
@@ -153,6 +150,7 @@ fn start_attached(command: &mut Command, dir: &TempDir) -> Result<Process> {
 }
 
 fn end(process: &mut Process) -> Result<()> {
+    leave_the_kernel();
     process.signal(libc::SIGINT);
     let status = process.wait(PATIENCE)?;
     ensure!(status.success(), "hostprof failed ({status}):\n{}", process.stderr());

@@ -1,8 +1,8 @@
 //! What an HTTP client or nginx has logged, in the form in which a report tells it: sums of rows.
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, fs};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::{
@@ -101,15 +101,27 @@ pub fn route(target: &str) -> String {
     }
 }
 
-/// nginx's access log once it grows no more: a line is written after its response has gone out.
+/// nginx's access log once no more can come: a line is written after its response has gone out and before nginx closes
+/// the connection. For clients that have closed theirs.
 pub fn settled_log(nginx: &Nginx) -> Result<Vec<AccessLine>> {
+    let port = nginx.address().port()?;
+    wait_for("the end of nginx's connections", || open_connections(port).is_ok_and(|open| open == 0))?;
     let mut last = (usize::MAX, 0);
-    let mut log = Vec::new();
     wait_for("the access log's end", || {
-        log = nginx.access_log().unwrap_or_default();
-        let same = log.len() == last.0;
-        last = (log.len(), if same { last.1 + 1 } else { 0 });
+        let served = nginx.served();
+        last = (served, if served == last.0 { last.1 + 1 } else { 0 });
         last.1 >= 10
     })?;
-    Ok(mem::take(&mut log))
+    nginx.access_log()
+}
+
+/// The connections of a server's port that the server may still have something to do with.
+fn open_connections(port: u16) -> Result<usize> {
+    /// `ss` calls them TIME-WAIT and LISTEN (include/net/tcp_states.h).
+    const NONE: [&str; 2] = ["06", "0A"];
+    let table = fs::read_to_string("/proc/net/tcp").context("failed to read /proc/net/tcp")?;
+    // Number, local address, remote address, state; in hexadecimal.
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let local = format!(":{port:04X}");
+    Ok(rows.filter(|row| row.len() > 3 && row[1].ends_with(&local) && !NONE.contains(&row[3])).count())
 }

@@ -2,9 +2,10 @@
 //! traffic itself, of which a test knows every answer.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -13,6 +14,7 @@ use serde_json::Value;
 use crate::{
     address::Address,
     hostprof::Trace,
+    process::PATIENCE,
     times::{impossible, overlapping},
 };
 
@@ -25,30 +27,68 @@ pub const BEST: Hooks = ["sock-tracepoints"; 5];
 /// Each in turn.
 pub const EACH: Hooks = ["syscall-exit", "raw-exit", "sock-tracepoints", "syscall-exit", "raw-exit"];
 
-/// How long each attachment looks.
+/// How long each attachment looks at least, and how many exchanges it sees of each kind at least: programs that take
+/// turns, or start slowly, may have none for a while.
 const LOOK: Duration = Duration::from_millis(300);
+const ENOUGH: usize = 25;
 
-/// Runs `traffic`, which takes as long as it is told to go on, and attaches to it again and again. Returns what was seen.
+/// Tells traffic to go on until it is dropped, by a panic too: threads of a scope are waited for in any case.
+#[derive(Debug)]
+pub struct Going<'a>(&'a AtomicBool);
+
+impl<'a> Going<'a> {
+    pub fn start(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(flag)
+    }
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Runs `traffic`, which takes as long as it is told to go on, and attaches to it again and again, until it has seen so
+/// many `kinds` of exchanges each time: services with their roles and servers' addresses. Returns what was seen.
 pub fn attach_to<T: Send>(
     hooks: Hooks,
     arguments: &[&str],
+    kinds: usize,
     traffic: impl FnOnce(&AtomicBool) -> Result<T> + Send,
 ) -> Result<(Vec<Vec<Value>>, T)> {
-    let going = AtomicBool::new(true);
+    let flag = AtomicBool::new(true);
     thread::scope(|scope| {
-        let traffic = scope.spawn(|| traffic(&going));
+        let going = Going::start(&flag);
+        let traffic = scope.spawn(|| traffic(&flag));
         // Connections are opened in the beginning.
         thread::sleep(Duration::from_millis(300));
         let looks = hooks.iter().map(|hooks| {
             let trace = Trace::start(&[&["--socket-hooks", hooks], arguments].concat())?;
+            let begun = Instant::now();
             thread::sleep(LOOK);
+            // What is missing in the end is for the test to say.
+            while seen_enough(&trace.lines()?) < kinds && begun.elapsed() < PATIENCE {
+                thread::sleep(LOOK / 3);
+            }
             trace.finish()
         });
         let looks = looks.collect::<Result<Vec<_>>>();
-        going.store(false, Ordering::Relaxed);
+        drop(going);
         let traffic = traffic.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the traffic panicked")));
         Ok((looks?, traffic.context("the traffic")?))
     })
+}
+
+/// The number of kinds of which enough was seen.
+fn seen_enough(lines: &[Value]) -> usize {
+    let mut seen: BTreeMap<[&str; 3], usize> = BTreeMap::new();
+    for line in lines {
+        let server = if line["role"] == "server" { "local" } else { "peer" };
+        let kind = ["service", "role", server].map(|field| line[field].as_str().unwrap_or_default());
+        *seen.entry(kind).or_default() += 1;
+    }
+    seen.into_values().filter(|count| *count >= ENOUGH).count()
 }
 
 /// Runs a client to its end, again and again, and returns what `run` did.

@@ -2,15 +2,19 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream},
     os::fd::AsRawFd as _,
     process, thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{address::Address, hostprof::Recording, report::Report};
+use crate::{
+    address::Address,
+    hostprof::Recording,
+    process::{PATIENCE, wait_for},
+    report::Report,
+};
 
 /// Runs `client` against a server that answers one connection by `serve`. Both run in this process, and no end's
 /// socket outlives this function.
@@ -18,16 +22,26 @@ pub fn between(
     client: impl FnOnce(TcpStream) -> Result<()>,
     serve: impl FnOnce(TcpStream) -> Result<()> + Send,
 ) -> Result<Address> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to bind a loopback port")?;
+    between_at(Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into(), client, serve).map(Address::Tcp)
+}
+
+/// The same, where the server listens at one address and the client connects to another. Returns the server's port.
+pub fn between_at(
+    listen: IpAddr,
+    to: IpAddr,
+    client: impl FnOnce(TcpStream) -> Result<()>,
+    serve: impl FnOnce(TcpStream) -> Result<()> + Send,
+) -> Result<u16> {
+    let listener = TcpListener::bind((listen, 0)).context("failed to bind a loopback port")?;
     let port = listener.local_addr().context("failed to read the port")?.port();
     thread::scope(|scope| {
         let server = scope.spawn(move || serve(listener.accept().context("failed to accept")?.0));
-        let connected = connect(port).and_then(client);
+        let connected = connect_to(to, port).and_then(client);
         let served = server.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the server panicked")));
         connected.context("the client")?;
         served.context("the server")
     })?;
-    Ok(Address::Tcp(port))
+    Ok(port)
 }
 
 /// What hostprof reports of [`between`].
@@ -44,9 +58,13 @@ pub fn recorded(
 
 /// A connection to a loopback port: no delay in writes, a limit for reads.
 pub fn connect(port: u16) -> Result<TcpStream> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).context("failed to connect")?;
+    connect_to(Ipv4Addr::LOCALHOST.into(), port)
+}
+
+fn connect_to(address: IpAddr, port: u16) -> Result<TcpStream> {
+    let stream = TcpStream::connect((address, port)).context("failed to connect")?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
 
@@ -67,9 +85,27 @@ pub fn read_until(mut stream: &TcpStream, end: &[u8]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Waits until the other end's reset has come: what it sent before can still be read.
+pub fn await_reset(stream: &TcpStream) -> Result<()> {
+    wait_for("a reset", || {
+        let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: poll reads and writes the one struct given; it does not wait.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLERR != 0 }
+    })
+}
+
 /// Reads to the end of the stream; false when it was an error in place of an end.
 pub fn read_to_end(mut stream: &TcpStream) -> bool {
     stream.read_to_end(&mut Vec::new()).is_ok()
+}
+
+/// Both ends of a connection in this thread: the client's and the server's. For what needs both to stay open.
+pub fn pair() -> Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to bind a loopback port")?;
+    let client = connect(listener.local_addr().context("failed to read the port")?.port())?;
+    let (server, _) = listener.accept().context("failed to accept")?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    Ok((client, server))
 }
 
 /// Ends our direction; the other goes on.

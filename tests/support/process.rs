@@ -12,12 +12,17 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
-/// How long a program may take to become ready, and to end. MySQL on a busy machine needs seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a program may take to become ready, and to end: many times what it takes where nothing else runs, because
+/// a test that gives up on a busy machine has found nothing.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running program. It leads a process group of its own, which is killed when this is dropped.
+/// How long [`leave_the_kernel`] waits at the most.
+const OUT_OF_THE_KERNEL: Duration = Duration::from_secs(2);
+
+/// A running program. It leads a process group of its own, which is killed when this is dropped; it ends with the thread
+/// that has started it in any case.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -39,6 +44,14 @@ impl Process {
         let create =
             |path: &Path| File::create(path).with_context(|| format!("failed to create {}", path.display()));
         command.stdin(Stdio::null()).stdout(create(&stdout)?).stderr(create(&stderr)?).process_group(0);
+        // A test that is killed drops nothing, and what it had started would be in the way of the next one.
+        // SAFETY: one system call between fork and exec, which reads two numbers.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
         let child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
         Ok(Self { name: name.to_owned(), child, stdout, stderr })
     }
@@ -129,6 +142,21 @@ impl Drop for Process {
     }
 }
 
+/// Waits until every program that we have started has left the system calls that it was in.
+///
+/// A client can have read a response before the server's thread, which lost its processor to the client, returns from
+/// the write: only then does the kernel tell of it. A thread on its way out of a write is runnable, so each thread is
+/// waited for until it was seen not to be. One that always is, such as a spinning one, is given up on after a while.
+pub fn leave_the_kernel() {
+    let begun = Instant::now();
+    for thread in descendants(std::process::id()).into_iter().flat_map(threads) {
+        let runs = || fs::read_to_string(&thread).is_ok_and(|stat| fields(&stat).next() == Some("R"));
+        while runs() && begun.elapsed() < OUT_OF_THE_KERNEL {
+            thread::sleep(POLL / 5);
+        }
+    }
+}
+
 /// Waits until `done` says so, or fails with `what`.
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
     let begun = Instant::now();
@@ -146,20 +174,44 @@ fn kill(pid: i32, signal: i32) {
 
 /// The living processes whose group is `leader`'s. Zombies do not count: their parent has only to notice.
 fn group(leader: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut pids: Vec<u32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // After the name, which may hold anything: state, parent, group.
-            let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-            let mut fields = fields.split(' ');
-            fields.next().is_some_and(|state| state != "Z")
-                && fields.nth(1).is_some_and(|group| group.parse() == Ok(leader))
-        })
-        .collect();
+    let alive = |stat: &str| fields(stat).next().is_some_and(|state| state != "Z");
+    let ours = |stat: &str| fields(stat).nth(2).is_some_and(|group| group.parse() == Ok(leader));
+    let mut pids: Vec<u32> =
+        processes().into_iter().filter(|(_, stat)| alive(stat) && ours(stat)).map(|(pid, _)| pid).collect();
     pids.sort_unstable();
     pids
+}
+
+/// The processes that this one has started, and those that they have.
+fn descendants(root: u32) -> Vec<u32> {
+    let processes = processes();
+    let parent = |stat: &str| fields(stat).nth(1).and_then(|parent| parent.parse::<u32>().ok());
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent_of) = found.get(next).copied() {
+        let children = processes.iter().filter(|(_, stat)| parent(stat) == Some(parent_of));
+        found.extend(children.map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// The stat files of a process's threads.
+fn threads(pid: u32) -> Vec<PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path().join("stat"))).collect()
+}
+
+/// All processes with what their stat files say.
+fn processes() -> Vec<(u32, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.map(|pid: u32| (pid, fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default())).collect()
+}
+
+/// Of a stat file what stands behind the name, which may hold anything: state, parent, group.
+fn fields(stat: &str) -> std::str::Split<'_, char> {
+    stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ')
 }
 
 fn read_lossy(path: &Path) -> String {

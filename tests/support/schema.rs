@@ -76,6 +76,7 @@ const CAPTURE: &[Field] = &[
     // An addition: how well event loops were seen.
     ("loop_events", false, Counters),
     ("half_seen", true, Whole),
+    ("unsolicited", true, Whole),
     ("head_truncated", true, Whole),
     ("streams", true, Whole),
     ("filtered", true, Whole),

@@ -1,7 +1,7 @@
 //! A client for what a workload cannot express: the cases of `tests/apps/mysql_cases.py`, which may stop at a point
 //! until the test lets them go on.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -10,11 +10,9 @@ use tempfile::TempDir;
 use crate::{
     address::Address,
     install::{app, service},
-    process::{Process, temp_dir},
+    process::{PATIENCE, Process, temp_dir},
     sql_client::{SqlRun, Statement, endpoint},
 };
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A case under way.
 #[derive(Debug)]

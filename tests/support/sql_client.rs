@@ -5,7 +5,7 @@
 //! `{"query": SQL}`, with `"pad": N` to replace PAD by N letters and `"multi": true` for several statements in one;
 //! `{"prepare": SQL, "execute": [ARGUMENTS, ...]}`. Each prints the list of its statements.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::{
     address::Address,
     database::{PASSWORD, SCHEMA, USER},
     install::{app, program, service},
-    process::{Process, temp_dir},
+    process::{PATIENCE, Process, temp_dir},
 };
 
 /// Which client library.
@@ -72,7 +72,7 @@ impl SqlClient {
             .with_context(|| format!("failed to write {}", path.display()))?;
         let mut command = self.command()?;
         command.arg(endpoint(address).to_string()).arg(&path);
-        let (pid, stdout) = Process::run(&format!("{self:?}"), &mut command, Duration::from_secs(60))?;
+        let (pid, stdout) = Process::run(&format!("{self:?}"), &mut command, PATIENCE)?;
         let log: Value = serde_json::from_str(&stdout)
             .with_context(|| format!("{self:?} printed no list of statements:\n{stdout}"))?;
         Ok(SqlRun { pid, statements: Statement::parse_all(&log)? })

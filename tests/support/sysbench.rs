@@ -1,6 +1,6 @@
 //! sysbench, the database load generator: point selects by prepared statements.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -8,10 +8,8 @@ use crate::{
     address::Address,
     database::{PASSWORD, SCHEMA, USER},
     install::program,
-    process::Process,
+    process::{PATIENCE, Process},
 };
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What sysbench counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,11 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 /// Nanoseconds are told as seconds in floating point: equal sums may differ by this much.
 const ROUNDING: f64 = 2e-9;
 const ROUNDING_NS: i128 = 4;
+
+/// Runs of a comparison with another instrument, of which one has to be undisturbed.
+const RUNS: usize = 5;
+
+/// Compares with another instrument, again if they do not agree. On a machine with other work a program waits for a
+/// processor between the two now and then; what hostprof measures wrongly it does in each run. `run` panics on what
+/// does not depend on time.
+pub fn undisturbed(mut run: impl FnMut() -> Result<()>) -> Result<()> {
+    for number in 1..RUNS {
+        match run() {
+            Ok(()) => return Ok(()),
+            Err(error) => println!("run {number} of {RUNS}: {error:#}"),
+        }
+    }
+    run().context("in each of several runs")
+}
 
 /// Why the times of a traced exchange are impossible; none if they are not.
 pub fn impossible(line: &Value) -> Option<String> {

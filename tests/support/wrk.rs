@@ -1,6 +1,6 @@
 //! wrk, the load generator: as many requests as a number of connections will carry.
 
-use std::{process::Command, time::Duration};
+use std::{process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     address::Address,
     install::{app, program},
-    process::{Process, temp_dir, wait_for},
+    process::{PATIENCE, Process, temp_dir},
 };
 
 /// What wrk counted. A request that was cut at the end is in none of the numbers.
@@ -31,7 +31,7 @@ pub struct Load {
 /// Runs wrk against `target` of the server at `address`.
 pub fn run(address: &Address, target: &str, connections: u32, duration: Duration) -> Result<Load> {
     let mut command = command(address, target, connections, duration)?;
-    let (pid, stdout) = Process::run("wrk", &mut command, duration + Duration::from_secs(30))?;
+    let (pid, stdout) = Process::run("wrk", &mut command, duration + PATIENCE)?;
     Load::parse(pid, &stdout)
 }
 
@@ -45,10 +45,12 @@ pub fn run_until(
     let dir = temp_dir()?;
     let mut command = command(address, target, connections, Duration::from_secs(600))?;
     let mut process = Process::start("wrk", &mut command, dir.path())?;
-    wait_for("the end of the load", &mut done)?;
+    while !done() {
+        thread::sleep(Duration::from_millis(5));
+    }
     // As Ctrl-C does: it counts what there is.
     process.signal(libc::SIGINT);
-    let status = process.wait(Duration::from_secs(30))?;
+    let status = process.wait(PATIENCE)?;
     ensure!(status.success(), "wrk failed ({status}):\n{}", process.stderr());
     Load::parse(process.id(), &process.stdout())
 }
@@ -58,6 +60,8 @@ fn command(address: &Address, target: &str, connections: u32, duration: Duration
     let mut command = Command::new(program("wrk")?);
     command
         .args(["--threads", &threads.to_string(), "--connections", &connections.to_string()])
+        // Its own patience of two seconds is a busy machine's, not an error of the server's.
+        .args(["--timeout", "60s"])
         .args(["--duration", &format!("{}s", duration.as_secs().max(1)), "--script"])
         .arg(app("wrk_report.lua"))
         .arg(format!("http://{address}{target}"));

@@ -1,6 +1,8 @@
 //! All maps. Sizes marked "patched" are set by the loader: value sizes from `--head-bytes`, entries from
 //! `--max-connections` and `--ring-size`.
 
+use core::arch::asm;
+
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use profiler_ebpf::claim::Claim;
@@ -19,10 +21,11 @@ pub(crate) const SPARE: usize = 64;
 pub(crate) struct Scratch {
     pub(crate) op: Op,
     pub(crate) sk: u64,
-    /// The caller's buffer, or its I/O vector and the vector's length.
+    /// The caller's buffer, or what is left of its I/O vector: where, how many segments, and the bytes before them.
     pub(crate) buf: u64,
     pub(crate) iov: u64,
     pub(crate) iov_len: u64,
+    pub(crate) before: u64,
     pub(crate) window: [u8; WINDOW],
     pub(crate) spare: [u8; SPARE],
 }
@@ -87,9 +90,9 @@ pub(crate) static SETS: HashMap<u64, Claim> = HashMap::with_max_entries(8192, 0)
 /// The programs that take an operation's steps ([`super::run::stage`]), for raw and for classic tracepoints (a program
 /// array holds programs of one type: `bpf_prog_map_compatible` in kernel/bpf/core.c).
 #[map]
-pub(crate) static NEXT_RAW: ProgramArray = ProgramArray::with_max_entries(3, 0);
+pub(crate) static NEXT_RAW: ProgramArray = ProgramArray::with_max_entries(4, 0);
 #[map]
-pub(crate) static NEXT_CLASSIC: ProgramArray = ProgramArray::with_max_entries(3, 0);
+pub(crate) static NEXT_CLASSIC: ProgramArray = ProgramArray::with_max_entries(4, 0);
 
 /// 1 from the moment that every hook is attached: seeing only the writes of a connection, or only the reads, would pair
 /// requests with other requests' replies.
@@ -105,7 +108,14 @@ pub(crate) fn armed() -> bool {
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: a per-CPU slot that only this CPU writes.
-        unsafe { *value += 1 };
+        // Atomic, since a program in a soft interrupt may count between the load and the store of one that it
+        // interrupts; but not where it is frequent, counts only for information, and all its programs are of one kind.
+        if matches!(counter, Counter::Operations) {
+            // SAFETY: a per-CPU slot that only programs in process context write.
+            unsafe { *value += 1 };
+        } else {
+            // SAFETY: a valid, aligned word of a map; the instruction is older than the ring buffer that we need.
+            unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1u64) };
+        }
     }
 }

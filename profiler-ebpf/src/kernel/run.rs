@@ -2,7 +2,7 @@
 //! so that each program stays small enough for the verifier.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use profiler_ebpf::conn::state;
+use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::record::{Counter, proto};
 use profiler_ebpf::world::Op;
 use profiler_ebpf::{http, machine, mysql, recognise};
@@ -18,13 +18,17 @@ pub(crate) mod stage {
     pub(crate) const RECOGNISE: u32 = 0;
     pub(crate) const HTTP: u32 = 1;
     pub(crate) const MYSQL: u32 = 2;
-    pub(crate) const COUNT: u32 = 3;
+    /// MySQL's replies where commands wait behind one another.
+    pub(crate) const REPLIES: u32 = 3;
+    pub(crate) const COUNT: u32 = 4;
     /// Not a place: the operation is done.
     pub(crate) const DONE: u32 = 9;
 }
 
 /// Steps of one MySQL program: a command takes a header, a payload's first byte, and its rest.
 const MYSQL_STEPS: u32 = 3;
+/// Steps of one program of framed replies, so that some 100 packets fit into the kernel's 33 tail calls.
+const REPLIES_STEPS: u32 = 3;
 /// Steps of one HTTP program, so that a head of some 16 KiB fits into the kernel's 33 tail calls.
 const HTTP_STEPS: u32 = 2;
 
@@ -34,10 +38,13 @@ pub(crate) struct Buffer {
     pub(crate) buf: u64,
     pub(crate) iov: u64,
     pub(crate) iov_len: u64,
+    /// In no call's arguments, but in a ring's (io_uring).
+    pub(crate) in_ring: bool,
 }
 
 impl Buffer {
-    pub(crate) const NONE: Self = Self { buf: 0, iov: 0, iov_len: 0 };
+    pub(crate) const NONE: Self = Self { buf: 0, iov: 0, iov_len: 0, in_ring: false };
+    pub(crate) const RING: Self = Self { in_ring: true, ..Self::NONE };
 }
 
 /// Errors that end a connection (include/uapi/asm-generic/errno.h); any other may be followed by more data.
@@ -84,16 +91,22 @@ pub(crate) fn operation(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> 
         return stage::DONE;
     }
     let b = buffer();
+    if b.in_ring && c.record.proto == proto::UNKNOWN {
+        recognise::give_up(c, &mut Kernel(core::ptr::null_mut()), Counter::NotParsedIoUring);
+        return stage::DONE;
+    }
     s.buf = b.buf;
     s.iov = b.iov;
     s.iov_len = b.iov_len;
-    stage_of(c.record.proto)
+    s.before = 0;
+    stage_of(c, &s.op)
 }
 
 #[inline(always)]
-fn stage_of(protocol: u8) -> u32 {
-    match protocol {
+fn stage_of(c: &Conn, op: &Op) -> u32 {
+    match c.record.proto {
         proto::HTTP => stage::HTTP,
+        proto::MYSQL if mysql::is_framed(c, op) => stage::REPLIES,
         proto::MYSQL => stage::MYSQL,
         _ => stage::RECOGNISE,
     }
@@ -114,8 +127,7 @@ pub(crate) fn resume(stage: u32) -> u32 {
         stage::HTTP => {
             let mut i = 0;
             while i < HTTP_STEPS {
-                http::step(c, op, w);
-                if op.left() == 0 || c.record.proto != proto::HTTP {
+                if !http::step(c, op, w) || op.left() == 0 || c.record.proto != proto::HTTP {
                     break;
                 }
                 i += 1;
@@ -131,10 +143,20 @@ pub(crate) fn resume(stage: u32) -> u32 {
                 i += 1;
             }
         }
+        stage::REPLIES => {
+            let mut i = 0;
+            while i < REPLIES_STEPS {
+                mysql::replies(c, op, w);
+                if op.left() == 0 || c.record.proto != proto::MYSQL {
+                    break;
+                }
+                i += 1;
+            }
+        }
         _ => recognise::recognise(c, op, w),
     }
     if machine::more(c, op) {
-        return stage_of(c.record.proto);
+        return stage_of(c, op);
     }
     if c.record.family == AF_UNIX && (c.record.proto == proto::HTTP || c.record.proto == proto::MYSQL) {
         connection::name_unix(c);

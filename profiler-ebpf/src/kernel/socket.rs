@@ -13,7 +13,7 @@ use super::config::CFG;
 use super::connection;
 use super::diagnose;
 use super::maps::{NEXT_RAW, armed, count};
-use super::memory::now;
+use super::memory::{kernel, now};
 use super::run::{self, Buffer, stage};
 use super::syscall;
 
@@ -78,15 +78,34 @@ fn sock_mysql(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// The buffer as the caller's system call named it: its registers are saved at the top of the kernel stack.
+#[raw_tracepoint]
+fn sock_replies(ctx: RawTracePointContext) -> i32 {
+    next(&ctx, run::resume(stage::REPLIES));
+    0
+}
+
+/// `-ENOSYS`: in the result's register while a system call lasts (PUSH_AND_CLEAR_REGS in arch/x86/entry/entry_64.S).
+pub(crate) const UNDER_WAY: u64 = -38i64 as u64;
+
+/// The buffer as the caller's system call named it: its registers are saved at the top of the kernel stack. That the
+/// call under way is the one that moves this socket's bytes holds while it lasts; what a ring does after a call
+/// (task_work_run() in kernel/task_work.c) is told by the result, which is there by then.
 #[inline(always)]
 fn callers_buffer() -> Buffer {
     // SAFETY: the helpers return the current task and its saved registers; the offsets come from BTF.
-    unsafe {
-        let regs = h::bpf_task_pt_regs(h::bpf_get_current_task_btf()) as *const u8;
+    let (nr, arg1, arg2, result, task) = unsafe {
+        let task = h::bpf_get_current_task_btf();
+        let regs = h::bpf_task_pt_regs(task) as *const u8;
         let word = |offset: u32| *regs.add(offset as usize).cast::<u64>();
-        syscall::buffer(word(CFG.regs_nr()), word(CFG.regs_arg1()), word(CFG.regs_arg2()))
+        let (arg1, arg2) = (word(CFG.regs_arg1()), word(CFG.regs_arg2()));
+        (word(CFG.regs_nr()), arg1, arg2, word(CFG.regs_result()), task as u64)
+    };
+    if result == UNDER_WAY {
+        return syscall::buffer(nr, arg1, arg2);
     }
+    // Threads of the kernel have no memory of their own, and no call.
+    let memory: u64 = kernel(task + CFG.task_mm() as u64).unwrap_or(0);
+    if memory == 0 { Buffer::NONE } else { Buffer::RING }
 }
 
 #[raw_tracepoint(tracepoint = "sk_data_ready")]

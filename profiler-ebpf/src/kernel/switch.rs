@@ -18,11 +18,8 @@ use profiler_ebpf::wait;
 use super::config::CFG;
 use super::maps::{LOOPS, SETS, TURNS};
 use super::memory::{kernel, now, user};
-use super::socket::argument;
+use super::socket::{UNDER_WAY, argument};
 use super::wait::{note, over, threshold};
-
-/// `-ENOSYS`, which the entry of a system call leaves in ax until there is a result (arch/x86/entry/entry_64.S).
-const NO_RESULT: u64 = -38i64 as u64;
 
 /// `__TASK_STOPPED` and `__TASK_TRACED` (include/linux/sched.h).
 const STOPPED: u32 = 4 | 8;
@@ -60,9 +57,9 @@ fn state(ctx: &RawTracePointContext, prev: u64) -> u32 {
     kernel(prev + CFG.task_state() as u64).unwrap_or(0)
 }
 
-/// The system call that the current thread is in, which leaves the CPU in this state. Its registers are saved at the top of the kernel stack, so nothing is
-/// needed at the beginning of the call. Between a call and a fault tell ax and cx: SYSCALL puts the address to return
-/// to into cx.
+/// The system call that the current thread is in, which leaves the CPU in this state. Its registers are saved at the top
+/// of the kernel stack, so nothing is needed at the beginning of the call. Between a call and a fault tell ax and cx:
+/// SYSCALL puts the address to return to into cx.
 #[inline(always)]
 fn current_call(state: u32) -> Call {
     if state & STOPPED != 0 {
@@ -78,12 +75,12 @@ fn current_call(state: u32) -> Call {
         (
             word(CFG.regs_nr()),
             word(CFG.regs_arg0()),
-            word(CFG.regs_ret()),
+            word(CFG.regs_result()),
             word(CFG.regs_cx()),
             word(CFG.regs_ip()),
         )
     };
-    if ret != NO_RESULT || cx != ip {
+    if ret != UNDER_WAY || cx != ip {
         return Call { target: 0, nr: call::FAULT, pad: 0 };
     }
     let nr = nr as u32;

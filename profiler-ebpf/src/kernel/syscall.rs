@@ -29,19 +29,25 @@ mod nr {
     pub(super) const SPLICE: u64 = 275;
     pub(super) const PREADV2: u64 = 327;
     pub(super) const PWRITEV2: u64 = 328;
+    pub(super) const IO_URING_SETUP: u64 = 425;
+    pub(super) const IO_URING_REGISTER: u64 = 427;
 }
 
-/// Where a system call's bytes are. Unknown for sendfile, splice, io_uring.
+/// Where a system call's bytes are. Unknown for sendfile and splice. The threads of a ring have the saved registers of
+/// the call that made them (copy_thread() in arch/x86/kernel/process.c).
 #[inline(always)]
 pub(crate) fn buffer(nr: u64, arg1: u64, arg2: u64) -> Buffer {
     match nr {
-        nr::READ | nr::WRITE | nr::SENDTO | nr::RECVFROM => Buffer { buf: arg1, iov: 0, iov_len: 0 },
-        nr::READV | nr::WRITEV | nr::PREADV2 | nr::PWRITEV2 => Buffer { buf: 0, iov: arg1, iov_len: arg2 },
+        nr::READ | nr::WRITE | nr::SENDTO | nr::RECVFROM => Buffer { buf: arg1, ..Buffer::NONE },
+        nr::READV | nr::WRITEV | nr::PREADV2 | nr::PWRITEV2 => {
+            Buffer { iov: arg1, iov_len: arg2, ..Buffer::NONE }
+        }
         // struct user_msghdr: name, namelen, iov at 16, iovlen at 24 (include/linux/socket.h)
         nr::SENDMSG | nr::RECVMSG => match user::<[u64; 2]>(arg1.wrapping_add(16)) {
-            Some([iov, iov_len]) => Buffer { buf: 0, iov, iov_len },
+            Some([iov, iov_len]) => Buffer { iov, iov_len, ..Buffer::NONE },
             None => Buffer::NONE,
         },
+        nr::IO_URING_SETUP..=nr::IO_URING_REGISTER => Buffer::RING,
         _ => Buffer::NONE,
     }
 }
@@ -155,5 +161,11 @@ fn call_http(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 fn call_mysql(ctx: TracePointContext) -> u32 {
     next(&ctx, run::resume(stage::MYSQL));
+    0
+}
+
+#[tracepoint]
+fn call_replies(ctx: TracePointContext) -> u32 {
+    next(&ctx, run::resume(stage::REPLIES));
     0
 }

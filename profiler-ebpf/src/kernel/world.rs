@@ -14,8 +14,8 @@ const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 /// The reader is woken when this many bytes past the mark are waiting, once for each crossing.
 const WAKE_WINDOW: u64 = 4096;
-/// Segments of an I/O vector that are looked through.
-const SEGMENTS: u32 = 16;
+/// Segments of an I/O vector that are passed over at a time.
+const SEGMENTS: u32 = 64;
 
 /// The outside of one operation; null where an event has no operation (a closed connection).
 pub(crate) struct Kernel(pub(crate) *mut Scratch);
@@ -35,7 +35,8 @@ impl World for Kernel {
             }
             s.buf.wrapping_add(off as u64)
         } else {
-            let mut skip = off as u64;
+            // An operation is worked through from its beginning to its end: what lies before `off` is done with.
+            let mut skip = (off as u64).wrapping_sub(s.before);
             let mut address = 0;
             let mut i = 0;
             while i < SEGMENTS {
@@ -48,6 +49,9 @@ impl World for Kernel {
                     if room > len - skip {
                         room = len - skip;
                     }
+                    s.iov = s.iov.wrapping_add(i as u64 * 16);
+                    s.iov_len -= i as u64;
+                    s.before = (off as u64).wrapping_sub(skip);
                     break;
                 }
                 skip -= len;

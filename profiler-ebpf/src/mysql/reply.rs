@@ -5,7 +5,7 @@ use super::{MAX_PAYLOAD, command, open_unread, phase};
 use crate::conn::{Conn, Half, mark, state};
 use crate::machine;
 use crate::recognise;
-use crate::record::{Counter, REPLY_HEAD, REPLY_TAIL, flag, proto};
+use crate::record::{Counter, REPLY_HEAD, REPLY_TAIL, Record, flag, proto};
 use crate::world::{Op, WINDOW, World};
 
 /// Bytes of a reply: as many as can be seen at a time while its head is not full, then the last ones.
@@ -25,7 +25,9 @@ pub(super) fn reply<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W
         c.record.response_bytes = c.record.response_bytes.wrapping_add(skip as u64);
         op.off = op.off.wrapping_add(skip);
     }
+    drop_report(c, h);
     let got = w.fetch(op, op.off);
+    let got = report_alone(&c.record, h, w.window(), got);
     if c.state == state::RESPONSE {
         if quiet && got >= 5 && is_farewell(w.window(), left) {
             machine::complete(c, w);
@@ -83,6 +85,45 @@ pub(super) fn reply<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W
     }
 }
 
+/// A report of a long command's progress (MariaDB, `CLIENT_PROGRESS`; net_send_progress_packet() in sql/protocol.cc of
+/// the server): an ERR packet of error 65535, one every few seconds, none of which ends anything.
+const REPORT: u32 = 0xff_ffff;
+
+/// What a packet says where a report has its error.
+#[inline(always)]
+fn says(packet: &[u8]) -> u32 {
+    packet[4] as u32 | (packet[5] as u32) << 8 | (packet[6] as u32) << 16
+}
+
+/// Bytes to take now: of a report not more than itself.
+#[inline(always)]
+fn report_alone(r: &Record, h: &Half, b: &[u8; WINDOW], got: u32) -> u32 {
+    let len = b[0] as u32 | (b[1] as u32) << 8 | (b[2] as u32) << 16;
+    let come = r.response_bytes.wrapping_sub(h.length);
+    let rest = if r.reply_head_len == 0 && says(b) == REPORT && got > 7 {
+        len.wrapping_add(4)
+    } else if r.reply_head_len >= 7 && says(&r.reply_head) == REPORT && come < first_packet(r) {
+        first_packet(r).wrapping_sub(come) as u32
+    } else {
+        got
+    };
+    if rest < got { rest } else { got }
+}
+
+/// A report that is whole is no part of what the reply will be: its bytes are counted, and the head begins anew.
+#[inline(always)]
+fn drop_report(c: &mut Conn, h: &mut Half) {
+    let r = &mut c.record;
+    if c.state == state::RESPONSE
+        && r.reply_head_len >= 7
+        && says(&r.reply_head) == REPORT
+        && r.response_bytes.wrapping_sub(h.length) == first_packet(r)
+    {
+        r.reply_head_len = 0;
+        h.length = r.response_bytes;
+    }
+}
+
 /// True for an ERR packet with number 0 that is all of the operation: no reply begins, or goes on, like this.
 #[inline(always)]
 fn is_farewell(b: &[u8; WINDOW], left: u32) -> bool {
@@ -120,7 +161,7 @@ fn nobody_asked<W: World>(h: &mut Half, op: &mut Op, w: &mut W, got: u32) {
 /// Counts the window's bytes as the reply's, and keeps its first and last ones. All of the operation when there is
 /// nothing to see.
 #[inline(always)]
-fn take<W: World>(c: &mut Conn, op: &mut Op, w: &mut W, got: u32) {
+pub(super) fn take<W: World>(c: &mut Conn, op: &mut Op, w: &mut W, got: u32) {
     op.got = got;
     keep(c, w.window(), got);
     // From memory again, here and below: after a loop the verifier knows a little more about each number in it, and

@@ -69,7 +69,8 @@ pub fn settled(c: &Conn) -> bool {
         // 0xfe and 0xff differ in one bit.
         let kind = (at(len) | 1) ^ 0xff;
         let more = at(len - 3) & MORE_RESULTS;
-        found |= (header | kind | more | missing(r, len + 4)).wrapping_sub(1) >> 31;
+        let report = ((at(len - 1) & at(len - 2)) ^ 0xff).wrapping_sub(1) >> 31;
+        found |= (header | report | kind | more | missing(r, len + 4)).wrapping_sub(1) >> 31;
         len += 1;
     }
     // The last of several results may be a plain OK. In the rows of a text result 0 is an empty string, so all of it
@@ -83,7 +84,8 @@ pub fn settled(c: &Conn) -> bool {
 #[inline(always)]
 fn alone(r: &Record, command: u8, first: u8) -> bool {
     if first == 0xff || command == command::STATISTICS {
-        return true;
+        // Not a report of progress: those have the error 65535.
+        return first != 0xff || r.reply_head[5] & r.reply_head[6] != 0xff;
     }
     if first == 0xfe {
         // For CHANGE_USER the wish for another password.

@@ -32,7 +32,7 @@ fn a_get_and_its_reply_are_one_exchange_at_both_ends() {
 fn every_method_is_a_request() {
     for method in [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PROPFIND",
-        "M-SEARCH",
+        "M-SEARCH", "CCM_POST",
     ] {
         let mut wire = Wire::new(End::Server);
         let request = format!("{method} /x HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -1,12 +1,39 @@
 //! HTTP: exchanges that do not end well, connections that stop being HTTP or never were, and those we join late.
 
-use super::wire::{BOTH, End, Wire};
+use super::wire::{BOTH, End, Wire, statuses};
 use crate::conn::mark;
 use crate::record::{Counter, ERROR_CLOSED, flag, proto, role};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const ECONNRESET: u8 = 104;
+
+#[test]
+fn a_body_where_none_may_be_costs_one_exchange_and_shifts_none() {
+    // Some servers send the body of a reply to HEAD; the client reads its rest together with the next reply.
+    for end in BOTH {
+        let mut wire = Wire::new(end);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n";
+        wire.ask("HEAD /big HTTP/1.1\r\n\r\n").answer(head).answer("x".repeat(2000));
+        wire.ask(GET).answer("x".repeat(2000) + "HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n");
+        wire.ask("DELETE /b HTTP/1.1\r\n\r\n").answer("HTTP/1.1 204 No Content\r\n\r\n");
+        wire.ask(GET).answer(OK);
+        let records = wire.take();
+        assert_eq!(statuses(&records), [200, 204, 200]);
+        assert!(records[1].head.starts_with(b"DELETE /b"));
+        assert_eq!(wire.counted(Counter::HalfSeen), 1);
+    }
+}
+
+#[test]
+fn a_head_that_is_lost_in_its_middle_keeps_its_status() {
+    for end in BOTH {
+        let mut wire = Wire::new(end);
+        wire.ask(GET).answer("HTTP/1.1 503 Busy\r\nContent-Le").answer_by_sendfile(100).ask(GET);
+        let r = wire.one().record;
+        assert_eq!((r.status, r.response_bytes), (503, 129));
+    }
+}
 
 #[test]
 fn a_reset_before_any_reply_is_an_error_without_a_status() {

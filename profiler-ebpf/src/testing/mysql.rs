@@ -216,6 +216,52 @@ fn files_of_load_data_belong_to_the_command() {
 }
 
 #[test]
+fn files_of_more_packets_than_have_numbers_too() {
+    for end in BOTH {
+        let mut wire = ready(end);
+        let ask = query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t");
+        wire.ask(&ask).answer(packet(1, b"\xfbf"));
+        let mut file = Vec::new();
+        for n in 2..602 {
+            file.extend(packet(n as u8, &[3; 3000]));
+        }
+        file.extend(packet(602u16 as u8, b""));
+        wire.ask_by(16_384, &file)
+            .answer(ok(603u16 as u8, 2))
+            .ask(query("COMMIT"))
+            .answer(ok(1, 2))
+            .ask(QUIT);
+        let records = wire.take();
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[0].record.request.bytes as usize, ask.len() + file.len());
+        assert_eq!(reply_head(&records[0]), ok(603u16 as u8, 2));
+        assert_eq!((&records[1].head[..], records[1].record.error), (&b"\x03COMMIT"[..], 0));
+    }
+}
+
+#[test]
+fn reports_of_progress_end_nothing() {
+    let report = |n: u8| packet(n, b"\xff\xff\xff\x01\x01\x02\x10\x27\0\x11copy to tmp table");
+    for end in BOTH {
+        for size in [1, 4, 20, 1000] {
+            let mut wire = ready(end);
+            let last = packet(4, b"\0\x05\0\x02\0\0\0Records: 5  Duplicates: 0");
+            wire.ask(query("ALTER TABLE t ADD COLUMN c INT")).wait(1_000_000);
+            wire.answer_by(size, report(1)).wait(2 * SETTLE_NS).sweep().none();
+            // Two at once, and another with the end.
+            wire.answer_by(size, report(2)).wait(2 * SETTLE_NS).sweep().none();
+            wire.answer_by(size, [report(3), last.clone()].concat());
+            let ended = wire.time;
+            wire.wait(SETTLE_NS).sweep();
+            let sent = wire.one();
+            assert_eq!((sent.record.t_last, sent.record.error), (ended, 0));
+            assert_eq!(reply_head(&sent), last);
+            assert_eq!(sent.record.response_bytes as usize, report(1).len() * 3 + last.len());
+        }
+    }
+}
+
+#[test]
 fn statements_of_more_than_one_packet_are_one_command() {
     for len in [0xff_fffe, 0xff_ffff, 0x100_0000, 0x1ff_fffe, 0x200_0001] {
         let ask = command(3, &[b"INSERT INTO t VALUES ('".to_vec(), vec![b'x'; len - 24]].concat());
@@ -306,20 +352,6 @@ fn a_close_in_the_middle_of_a_reply_is_an_error() {
     let mut wire = ready(End::Client);
     wire.ask(query("SELECT a FROM t")).answer(&answer).close();
     assert_eq!(wire.one().record.error, 0);
-}
-
-#[test]
-fn commands_that_do_not_wait_are_counted() {
-    for end in BOTH {
-        let mut wire = ready(end);
-        wire.ask([query("SELECT 1"), query("SELECT 2")].concat()).answer(ok(1, 2)).answer(ok(1, 2));
-        wire.ask(query("SELECT 3")).answer(ok(1, 2)).ask(QUIT);
-        let records = wire.take();
-        assert_eq!(records.len(), 2);
-        assert_eq!(wire.counted(Counter::PipelineTooDeep), 1);
-        assert_eq!((&records[1].head[..], records[1].record.response_bytes), (&b"\x03SELECT 3"[..], 11));
-        assert_eq!(records[1].record.request.bytes, 13);
-    }
 }
 
 #[test]

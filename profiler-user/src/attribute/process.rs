@@ -4,6 +4,7 @@
 //! read is kept for a while after the end, is checked against the start time, and what the kernel's records say fills in
 //! for processes too short-lived to be read. Nothing is guessed: who stays unknown is `gone`, and the caller counts it.
 
+mod entry;
 mod procfs;
 
 #[cfg(test)]
@@ -15,16 +16,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 
+use entry::{Entry, Source};
 use procfs::Procfs;
 
 /// Processes kept at most.
 pub const MAX_PROCESSES: usize = 8_192;
-/// What was read is believed for so long before a look at the start time.
-const RECHECK: Duration = Duration::from_secs(1);
-/// Records of a process arrive until so long after its end; then its pid may be another's.
-const LATE: Duration = Duration::from_secs(1);
+/// A snapshot fills at most this share of them: the rest is for those that come.
+const SNAPSHOT: (usize, usize) = (3, 4);
 /// Ended processes stay for so long unless their room is needed or their pid is used again.
 const KEEP: Duration = Duration::from_secs(30);
+/// No ancestor of interest: init, or none at all.
+const INIT: u32 = 1;
 /// Steps from a process up to its ancestors.
 const MAX_ANCESTORS: usize = 64;
 
@@ -60,30 +62,6 @@ pub struct ProcessTable {
     clock: u64,
 }
 
-#[derive(Debug)]
-struct Entry {
-    process: Arc<Process>,
-    source: Source,
-    /// The parent by the kernel's word, which stays true when the process is handed to init.
-    forked_by: Option<u32>,
-    /// An ancestor that [`ProcessTable::is_descendant`] found.
-    family: Option<u32>,
-    checked: Option<Instant>,
-    exited: Option<Instant>,
-    used: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    /// Not even tried, or tried in vain.
-    Nothing,
-    /// A copy of the parent's.
-    Parent,
-    /// The kernel's record of its exec.
-    Exec,
-    Proc,
-}
-
 impl Default for ProcessTable {
     fn default() -> Self {
         Self::new(PathBuf::from("/proc"))
@@ -94,6 +72,23 @@ impl ProcessTable {
     /// A table that reads the `/proc` at `root`.
     pub fn new(root: PathBuf) -> Self {
         Self { procfs: Procfs::new(root), entries: FxHashMap::default(), capacity: MAX_PROCESSES, clock: 0 }
+    }
+
+    /// Reads every process that lives now, as far as there is room, so that one which ends before it is first asked for
+    /// has a name. To be called when the kernel's records have begun to come and before the first exchange can.
+    pub fn snapshot(&mut self) {
+        let (part, whole) = SNAPSHOT;
+        let most = self.capacity / whole * part;
+        let now = Instant::now();
+        for pid in self.procfs.pids() {
+            if self.entries.len() >= most {
+                break;
+            }
+            let Some(stat) = self.procfs.stat(pid).filter(|stat| !stat.of_kernel) else { continue };
+            let process = Arc::new(self.procfs.process(pid, stat));
+            let entry = Entry { checked: Some(now), used: 0, ..self.entry(process, Source::Snapshot) };
+            self.insert(pid, entry, now);
+        }
     }
 
     /// The process of a record that was made by a thread called `comm`. Reads `/proc` at first sight and about once a
@@ -139,13 +134,15 @@ impl ProcessTable {
         process
     }
 
-    /// The best that is known of a process that is not there any more.
+    /// The best that is known of a process that is not there to be read.
     fn ended(&mut self, pid: u32, comm: &str, now: Instant) -> Arc<Process> {
+        // Without `/proc` only the kernel tells of an end.
+        let end = self.procfs.is_there().then_some(now);
         let old = self.entries.get_mut(&pid).filter(|entry| !entry.is_past(now));
         if let Some(entry) = old
             && entry.source > Source::Nothing
         {
-            entry.exited.get_or_insert(now);
+            entry.exited = entry.exited.or(end);
             return entry.process.clone();
         }
         let old = self.entries.get(&pid).filter(|entry| !entry.is_past(now));
@@ -157,7 +154,7 @@ impl ProcessTable {
         };
         let process = Arc::new(process);
         let fresh = self.entry(process.clone(), source);
-        let entry = Entry { forked_by, family, checked: Some(now), exited: Some(now), ..fresh };
+        let entry = Entry { forked_by, family, checked: Some(now), exited: end, ..fresh };
         self.insert(pid, entry, now);
         process
     }
@@ -179,8 +176,16 @@ impl ProcessTable {
 
     /// The kernel says that a process (not a thread) was forked.
     pub fn on_fork(&mut self, parent: u32, child: u32) {
+        let family = self.entries.get(&parent).and_then(|entry| entry.family);
+        // The snapshot was quicker than this record: an earlier owner of the number would have ended first.
+        if let Some(entry) = self.entries.get_mut(&child)
+            && entry.source == Source::Snapshot
+            && entry.exited.is_none()
+        {
+            (entry.forked_by, entry.family) = (Some(parent), family);
+            return;
+        }
         let known = self.entries.get(&parent);
-        let family = known.and_then(|entry| entry.family);
         let known = known.filter(|entry| entry.source > Source::Nothing && entry.exited.is_none());
         let (process, source) = match known {
             Some(entry) => (child_of(&entry.process, parent, child), Source::Parent),
@@ -231,12 +236,25 @@ impl ProcessTable {
                 return true;
             }
             let parent = known.and_then(|entry| entry.forked_by);
-            at = match parent.unwrap_or_else(|| self.lookup(at, "").ppid) {
-                0 | 1 => return false,
-                parent => parent,
-            };
+            at = parent.unwrap_or_else(|| self.parent(at));
+            if at <= INIT {
+                return false;
+            }
         }
         false
+    }
+
+    /// The parent that `/proc` tells of; 0 when there is none, or when its number is another process's by now.
+    fn parent(&mut self, pid: u32) -> u32 {
+        let child = self.lookup(pid, "");
+        if child.ppid <= INIT {
+            return 0;
+        }
+        let parent = self.lookup(child.ppid, "");
+        match (child.start_ticks, parent.start_ticks) {
+            (Some(began), Some(parent)) if parent > began => 0,
+            _ => child.ppid,
+        }
     }
 
     /// Number of processes kept.
@@ -261,36 +279,18 @@ impl ProcessTable {
         self.entries.insert(pid, entry);
     }
 
-    /// Makes room: what ended long ago, else an eighth of all, the ended first, then those nobody asked for.
+    /// Makes room: what ended long ago, else an eighth of all.
     fn evict(&mut self, now: Instant) {
         self.entries.retain(|_, entry| entry.exited.is_none_or(|exited| now.duration_since(exited) < KEEP));
         if self.entries.len() < self.capacity {
             return;
         }
-        let rank = |(pid, entry): (&u32, &Entry)| {
-            (entry.exited.is_none(), entry.checked.is_some(), entry.used, *pid)
-        };
-        let mut ranks: Vec<_> = self.entries.iter().map(rank).collect();
+        let mut ranks: Vec<_> = self.entries.iter().map(|(pid, entry)| (entry.rank(), *pid)).collect();
         let count = (ranks.len() / 8).max(1);
         ranks.select_nth_unstable(count - 1);
-        for (.., pid) in &ranks[..count] {
+        for (_, pid) in &ranks[..count] {
             self.entries.remove(pid);
         }
-    }
-}
-
-impl Entry {
-    /// Whether the entry answers without another look at `/proc`.
-    fn is_valid(&self, now: Instant) -> bool {
-        if self.exited.is_some() && self.source > Source::Nothing {
-            return !self.is_past(now);
-        }
-        self.checked.is_some_and(|checked| now.duration_since(checked) < RECHECK)
-    }
-
-    /// Whether it ended so long ago that a record of this pid may be of another process.
-    fn is_past(&self, now: Instant) -> bool {
-        self.exited.is_some_and(|exited| now.duration_since(exited) >= LATE)
     }
 }
 

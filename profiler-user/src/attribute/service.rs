@@ -2,11 +2,17 @@
 //!
 //! A service is what its operator would call one program: all workers of a server, however often they were restarted,
 //! but not a second instance on another port or in another container. It is told by the executable, by what the command
-//! line says about the program (see `identity`), by the options for its port, and by the container.
+//! line says about the program (see `identity`), by the options for its port, and by the container. Of a process whose
+//! executable is not known the rest must do (see `key`).
 
 mod identity;
+mod interpreted;
+mod key;
+mod ports;
 mod runtime;
 mod secrets;
+mod title;
+mod tool;
 
 #[cfg(test)]
 mod tests;
@@ -20,12 +26,16 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::process::Process;
 use crate::report::{Container, Service};
+pub use identity::DEMO_PART;
+use key::{Key, Keys};
 pub use secrets::masked;
 
 /// Services told apart; all later ones are one, called [`OTHERS`].
 pub const MAX_SERVICES: usize = 1_024;
 /// The service of all that came when there was no more room.
 pub const OTHERS: &str = "<overflow>";
+/// Ways to find a service that are kept, for all services together: a program can be called by many paths.
+const MAX_KEYS: usize = 8 * MAX_SERVICES;
 /// Of a service's pids and addresses only so many are listed.
 const MAX_LISTED: usize = 1_024;
 
@@ -40,17 +50,11 @@ pub struct Services {
     rows: Vec<Row>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    program: String,
-    /// Program and script as the process has them, its options of ports.
-    detail: String,
-    container: Option<String>,
-}
-
 #[derive(Debug)]
 struct Row {
     id: Arc<str>,
+    /// Where its program is was known of one of its processes: one from elsewhere is another service.
+    located: bool,
     name: String,
     runtime: Option<&'static str>,
     exe: Option<String>,
@@ -129,45 +133,75 @@ impl Services {
     }
 
     fn row(&mut self, process: &Process) -> usize {
-        let identity = identity::identify(process);
-        let key =
-            Key { program: identity.name, detail: identity.detail, container: process.container.clone() };
-        if let Some(at) = self.by_key.get(&key) {
-            return *at;
+        let keys = Keys::of(process);
+        if let Some(at) = self.known(&keys) {
+            self.learn(at, &keys, process);
+            if self.by_key.len() < MAX_KEYS {
+                self.remember(keys, at);
+            }
+            return at;
         }
-        let (key, process) = match self.rows.len() < MAX_SERVICES {
-            true => (key, process),
-            // One more row, without anything of the process that happens to be the first.
-            false => (
-                Key { program: OTHERS.into(), detail: String::new(), container: None },
-                &Process { gone: true, ..Process::default() },
-            ),
-        };
-        if let Some(at) = self.by_key.get(&key) {
-            return *at;
+        if self.rows.len() < MAX_SERVICES {
+            return self.begin(keys, process);
         }
-        let exe_link = self.proc_root.join(process.pid.to_string()).join("exe");
-        let is_living = !process.gone && process.exe.is_some();
-        let runtime = identity
-            .runtime
-            .filter(|_| !process.gone)
-            .or_else(|| is_living.then(|| runtime::of_file(&exe_link))?);
-        let id = self.unused(&key.program);
+        // One more row, without anything of the process that happens to be the first.
+        let others = Process { comm: OTHERS.into(), gone: true, ..Process::default() };
+        let keys = Keys::of(&others);
+        self.known(&keys).unwrap_or_else(|| self.begin(keys, &others))
+    }
+
+    /// The service that these keys are of. One that was found by its name alone so far may be at any path.
+    fn known(&self, keys: &Keys) -> Option<usize> {
+        let find = |key| self.by_key.get(key).copied();
+        keys.exact.iter().find_map(find).or_else(|| {
+            let mut alike = keys.alike.iter().filter_map(find);
+            alike.find(|at| keys.exact.is_empty() || !self.rows[*at].located)
+        })
+    }
+
+    /// A new service.
+    fn begin(&mut self, keys: Keys, process: &Process) -> usize {
+        let id = self.unused(&keys.identity.name);
         self.rows.push(Row {
             id,
-            name: key.program.clone(),
-            runtime,
-            exe: process.exe.clone(),
+            located: false,
+            name: keys.identity.name.clone(),
+            runtime: keys.identity.runtime,
+            exe: None,
             cmdline: Some(masked(&process.cmdline)).filter(|line| !line.is_empty()),
             started: process.started,
             container: process.container.clone(),
             pids: BTreeSet::new(),
             listens: BTreeSet::new(),
         });
-        self.by_key.insert(key, self.rows.len() - 1);
-        self.rows.len() - 1
+        let at = self.rows.len() - 1;
+        self.learn(at, &keys, process);
+        self.remember(keys, at);
+        at
     }
 
+    fn remember(&mut self, keys: Keys, at: usize) {
+        for key in keys.exact.into_iter().chain(keys.alike) {
+            self.by_key.entry(key).or_insert(at);
+        }
+    }
+
+    /// What this process tells of its service's program and the ones before did not.
+    fn learn(&mut self, at: usize, keys: &Keys, process: &Process) {
+        let row = &mut self.rows[at];
+        row.located |= !keys.exact.is_empty();
+        let Some(exe) = key::exe(process) else { return };
+        // The kernel's notice has the first argument in its place, which may be a link to it.
+        let better = row.exe.is_none() || row.exe.as_ref() == process.cmdline.first();
+        if !better || row.exe.as_deref() == Some(exe) {
+            return;
+        }
+        row.exe = Some(exe.into());
+        if row.runtime.is_none() && !process.gone {
+            let exe_link = self.proc_root.join(process.pid.to_string()).join("exe");
+            row.runtime = keys.identity.runtime.or_else(|| runtime::of_file(&exe_link));
+        }
+    }
     fn unused(&mut self, name: &str) -> Arc<str> {
         let mut id: Arc<str> = name.into();
         let mut number = 1;

@@ -12,8 +12,9 @@ use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
 use crate::config::Settings;
 use crate::kernel::caps::{Capabilities, Capability};
+use crate::kernel::error::StartError;
 use crate::kernel::hooks::Hook;
-use crate::kernel::session::StartError;
+use crate::kernel::own;
 use crate::kernel::{memlock, run_time::RunTime};
 use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
 use crate::source::Source;
@@ -51,19 +52,26 @@ impl Capture {
             );
         }
         memlock::raise().context("the memory lock limit")?;
-        let source = Source::open(&settings.kernel()).map_err(explain)?;
+        let mut source = Source::open(&settings.kernel()).map_err(explain)?;
         let mut limits = rights(caps);
+        limits.extend(
+            own::namespace_problem().map(|why| format!("{why} (start it with --pid=host or hostPID).")),
+        );
         for m in &source.session.missing {
             let Hook { program, gives, without, point: _ } = m.hook;
             limits.push(format!("No {gives}: {without} (hook {program}: {}).", m.reason));
         }
+        // Forks, program changes and ends are told by now, exchanges not yet: nobody can end unseen in between.
+        let mut pipeline = Pipeline::new(settings, own::proc_root());
+        pipeline.processes.snapshot();
+        source.session.arm().map_err(explain)?;
         let mut run_time = caps.has(Capability::SysAdmin).then(RunTime::default);
         if let Some(run_time) = &mut run_time {
             run_time.tick(&source.session);
         }
         Ok(Self {
             source,
-            pipeline: Pipeline::new(settings),
+            pipeline,
             clock: WallClock::now(),
             lookout: Lookout::new(settings.kernel().stall_threshold),
             run_time,
@@ -97,7 +105,9 @@ impl Capture {
             ("untracked_operations", c(Counter::Untracked)),
             ("head_unreadable", c(Counter::HeadUnreadable)),
             ("pipeline_too_deep", c(Counter::PipelineTooDeep)),
+            ("waiting_table_full", c(Counter::WaitingTableFull)),
             ("framing_lost", c(Counter::FramingLost)),
+            ("probe_missed", self.source.session.missed()),
             ("notice_lost", c(Counter::NoticeLost)),
             ("loop_table_full", c(Counter::LoopTableFull)),
             (
@@ -161,6 +171,7 @@ impl Capture {
             not_parsed: not_parsed.collect(),
             loop_events: loop_events.collect(),
             half_seen: session.counter(Counter::HalfSeen),
+            unsolicited: session.counter(Counter::Unsolicited),
             head_truncated: self.pipeline.aggregator.truncated,
             streams: self.pipeline.aggregator.streams,
             filtered: self.pipeline.filtered,

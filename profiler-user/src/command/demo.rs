@@ -20,10 +20,8 @@ use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::attribute::service::DEMO_PART;
 pub use load::Tally;
-
-/// The hidden subcommand that runs a part.
-pub const SUBCOMMAND: &str = "demo-part";
 
 /// The longest demo, less than its processes live.
 pub const LONGEST: Duration = Duration::from_secs(50);
@@ -119,7 +117,7 @@ impl Demo {
         Self::start_with(|part, args| {
             // By way of /proc the very same binary runs even after an upgrade replaced its file.
             let mut command = Command::new("/proc/self/exe");
-            command.arg0("hostprof").arg(SUBCOMMAND).arg(part.name()).args(args);
+            command.arg0("hostprof").arg(DEMO_PART).arg(part.name()).args(args);
             command
         })
     }
@@ -140,8 +138,8 @@ impl Demo {
         Ok(demo)
     }
 
-    /// The process ids, for the recording's filter.
-    pub fn pids(&self) -> Vec<u32> {
+    #[cfg(test)]
+    fn pids(&self) -> Vec<u32> {
         self.children.iter().map(|child| child.process.id()).collect()
     }
 

@@ -11,9 +11,10 @@ use crate::cli::{DoctorArgs, LineFormat};
 use crate::config::Settings;
 use crate::kernel::btf::Btf;
 use crate::kernel::caps::{Capabilities, Capability};
+use crate::kernel::error::StartError;
 use crate::kernel::hooks::{self, SocketHooks, Wait};
-use crate::kernel::session::{Session, StartError};
-use crate::kernel::{layout, memlock};
+use crate::kernel::session::Session;
+use crate::kernel::{layout, memlock, own};
 use crate::output::style::{ColourChoice, Style, Tone, wrap};
 
 /// The check that can keep `record` from running although the hooks work: it makes a larger table.
@@ -62,7 +63,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
 
 fn examine() -> Findings {
     let mut checks = capabilities();
-    checks.extend([lockdown(), btf(), tracefs(), memory_lock()]);
+    checks.extend([lockdown(), btf(), tracefs(), memory_lock(), namespace()]);
     let room = checks.iter().all(|check| check.ok || check.id != MEMORY_LOCK);
     let hooks = try_hooks(&mut checks);
     Findings { checks, can_record: room && hooks }
@@ -110,6 +111,15 @@ fn memory_lock() -> Check {
         "room for the maps (only kernels before 5.11 count it)",
         memlock::raise().err().map(|e| e.to_string()),
         "raise it with `ulimit -l` before the start, or run with CAP_SYS_RESOURCE",
+    )
+}
+
+fn namespace() -> Check {
+    Check::new(
+        "pid-namespace",
+        "names processes: the kernel tells their numbers as the initial pid namespace has them",
+        own::namespace_problem().map(str::to_owned),
+        "start hostprof in the host's pid namespace (docker run --pid=host, hostPID: true)",
     )
 }
 

@@ -1,6 +1,8 @@
 //! Which exchanges are wanted. Some questions are about who speaks to whom, others about what is to be shown; both are
 //! asked once an exchange is finished, so that they change no measurement.
 
+use std::path::PathBuf;
+
 use rustc_hash::FxHashMap;
 
 use crate::attribute::process::{Process, ProcessTable};
@@ -15,19 +17,16 @@ const REMEMBERED: usize = 8_192;
 #[derive(Debug)]
 pub struct Filter {
     settings: Settings,
-    /// `record -- CMD`: only this process and its descendants.
+    /// `record -- CMD`, the demo: only descendants of this process.
     pub root: Option<u32>,
+    proc_root: PathBuf,
     cgroups: FxHashMap<(u32, Option<u64>), bool>,
 }
 
 impl Filter {
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, root: None, cgroups: FxHashMap::default() }
-    }
-
-    /// From now on only these processes.
-    pub fn only(&mut self, pids: Vec<u32>) {
-        self.settings.pid = pids;
+    /// Cgroups are looked up in the `/proc` at `proc_root`.
+    pub fn new(settings: Settings, proc_root: PathBuf) -> Self {
+        Self { settings, root: None, proc_root, cgroups: FxHashMap::default() }
     }
 
     /// True when the exchange is wanted.
@@ -65,9 +64,10 @@ impl Filter {
         if self.cgroups.len() >= REMEMBERED {
             self.cgroups.clear();
         }
-        let wanted = &self.settings.cgroup;
+        let (wanted, root) = (&self.settings.cgroup, &self.proc_root);
         *self.cgroups.entry((process.pid, process.start_ticks)).or_insert_with(|| {
-            let text = std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
+            let text =
+                std::fs::read_to_string(root.join(format!("{}/cgroup", process.pid))).unwrap_or_default();
             wanted.iter().any(|w| {
                 text.lines().any(|l| l.splitn(3, ':').nth(2).is_some_and(|p| p.contains(w.as_str())))
             })

@@ -1,5 +1,6 @@
 //! The stages in a row: a record's bytes go in at one end, a row of the report comes out at the other.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use profiler_ebpf::record::Record;
@@ -47,19 +48,27 @@ pub struct Finished {
 }
 
 impl Pipeline {
-    pub fn new(settings: &Settings) -> Self {
+    /// Processes are looked up in the `/proc` at `proc_root`.
+    pub fn new(settings: &Settings, proc_root: &Path) -> Self {
         Self {
             parser: Parser::new(settings.route.clone()),
-            processes: ProcessTable::default(),
-            services: Services::default(),
+            processes: ProcessTable::new(proc_root.into()),
+            services: Services::new(proc_root.into()),
             aggregator: Aggregator::default(),
-            filter: Filter::new(settings.clone()),
+            filter: Filter::new(settings.clone(), proc_root.into()),
             filtered: 0,
             identity_gone: 0,
             servers: FxHashSet::default(),
             stalls: Stalls::default(),
             other_protocol: 0,
         }
+    }
+
+    /// From now on only what this process starts, and what that starts in turn.
+    pub fn only_descendants(&mut self, root: u32) {
+        self.processes.lookup(root, "");
+        self.processes.is_descendant(root, root);
+        self.filter.root = Some(root);
     }
 
     /// Takes one record; gives the exchange if it was one that is wanted.

@@ -17,6 +17,7 @@ use super::log::say;
 use super::signals::{End, Signals};
 use crate::cli::{DemoArgs, RecordArgs, ReportFormat};
 use crate::config::Settings;
+use crate::kernel::own;
 use crate::output::style::{ColourChoice, Style};
 use child::Child;
 use progress::Progress;
@@ -83,16 +84,16 @@ async fn record(
         Subject::Command { command, all } => {
             let command = child.insert(Child::start(command)?);
             if !all {
-                let root = command.pid();
-                capture.pipeline.processes.lookup(root, "");
-                capture.pipeline.processes.is_descendant(root, root);
-                capture.pipeline.filter.root = Some(root);
+                let root = own::tgid();
+                capture.pipeline.only_descendants(root);
+                // While it lives: where the kernel tells of no forks, nothing else would say whose it was.
+                capture.pipeline.processes.is_descendant(command.pid(), root);
             }
         }
         Subject::Demo => {
             // After the probes, so that its connections are seen from their first byte.
-            let demo = demo.insert(Demo::start().context("the demo's service did not start")?);
-            capture.pipeline.filter.only(demo.pids());
+            capture.pipeline.only_descendants(own::tgid());
+            demo = Some(Demo::start().context("the demo's service did not start")?);
         }
     }
     let duration = if child.is_none() { Some(duration) } else { None };

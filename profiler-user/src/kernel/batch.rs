@@ -5,8 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::maps::Map;
 
-/// Commands of bpf(2) (include/uapi/linux/bpf.h).
-const MAP_LOOKUP_BATCH: libc::c_long = 24;
+use super::bpf::{Command, bpf, fdinfo};
 
 /// Entries asked for in one call.
 const CHUNK: usize = 256;
@@ -77,15 +76,7 @@ pub fn for_each(
             ..BatchAttr::default()
         };
         // SAFETY: the pointers are to buffers of `chunk` entries, alive during the call.
-        let rc = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                MAP_LOOKUP_BATCH,
-                &raw mut attr,
-                size_of::<BatchAttr>() as libc::c_long,
-            )
-        };
-        let error = (rc < 0).then(io::Error::last_os_error);
+        let error = unsafe { bpf(Command::MapLookupBatch, &mut attr) }.err();
         let done = match error {
             None => false,
             Some(e) if e.raw_os_error() == Some(libc::ENOENT) => true,
@@ -110,9 +101,4 @@ pub fn for_each(
 /// Bytes of kernel memory that a map holds.
 pub fn memlock(fd: BorrowedFd<'_>) -> u64 {
     fdinfo(fd, "memlock:").unwrap_or(0)
-}
-
-fn fdinfo(fd: BorrowedFd<'_>, key: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
-    text.lines().find_map(|l| l.strip_prefix(key))?.trim().parse().ok()
 }

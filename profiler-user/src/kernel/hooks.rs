@@ -93,6 +93,7 @@ pub fn socket_programs(hooks: SocketHooks) -> &'static [Hook] {
                     stage("sock_recognise", "NEXT_RAW", 0),
                     stage("sock_http", "NEXT_RAW", 1),
                     stage("sock_mysql", "NEXT_RAW", 2),
+                    stage("sock_replies", "NEXT_RAW", 3),
                     Hook {
                         program: "sock_send",
                         point: Point::Raw("sock_send_length"),
@@ -114,6 +115,7 @@ pub fn socket_programs(hooks: SocketHooks) -> &'static [Hook] {
                     stage("call_recognise", "NEXT_CLASSIC", 0),
                     stage("call_http", "NEXT_CLASSIC", 1),
                     stage("call_mysql", "NEXT_CLASSIC", 2),
+                    stage("call_replies", "NEXT_CLASSIC", 3),
                     Hook {
                         program: "call_exit",
                         point: Point::Classic { category: "syscalls", names: CALLS },
@@ -129,6 +131,7 @@ pub fn socket_programs(hooks: SocketHooks) -> &'static [Hook] {
                     stage("sock_recognise", "NEXT_RAW", 0),
                     stage("sock_http", "NEXT_RAW", 1),
                     stage("sock_mysql", "NEXT_RAW", 2),
+                    stage("sock_replies", "NEXT_RAW", 3),
                     Hook {
                         program: "sys_exit",
                         point: Point::Raw("sys_exit"),
@@ -147,7 +150,7 @@ pub const OTHERS: [Hook; 5] = [
         program: "set_state",
         point: Point::Raw("inet_sock_set_state"),
         gives: "begin and end of TCP connections",
-        without: "the last exchange of a connection may be missing",
+        without: "the last exchange of a connection may be missing, and the first has no arrival time",
     },
     Hook {
         program: "process_fork",

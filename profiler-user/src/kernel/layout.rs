@@ -71,7 +71,7 @@ pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
         regs_arg1: at("pt_regs", "si")?,
         regs_arg2: at("pt_regs", "dx")?,
         regs_arg3: at("pt_regs", "r10")?,
-        regs_ret: at("pt_regs", "ax")?,
+        regs_result: at("pt_regs", "ax")?,
         regs_cx: at("pt_regs", "cx")?,
         regs_ip: at("pt_regs", "ip")?,
         // `state` until Linux 5.14.

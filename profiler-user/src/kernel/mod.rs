@@ -1,13 +1,19 @@
 //! Loads the kernel half: reads layouts from BTF, chooses hooks, attaches, talks to maps.
 
 pub mod batch;
+mod bpf;
 pub mod btf;
 pub mod caps;
+pub mod error;
 pub mod hooks;
 pub mod layout;
+pub mod load;
 pub mod loops;
 pub mod memlock;
+mod misses;
 pub mod object;
+pub mod own;
+mod program;
 pub mod run_time;
 pub mod session;
 pub mod syscalls;

@@ -17,12 +17,14 @@ use crate::aggregate::buckets::{self, Buckets};
 use crate::report::{Report, Role};
 
 /// Reasons of loss that are exported even at 0, so that an alert has a series before the first fault.
-const LOST_REASONS: [&str; 9] = [
+const LOST_REASONS: [&str; 11] = [
     "ring_full",
     "connection_table_full",
     "head_unreadable",
     "pipeline_too_deep",
+    "waiting_table_full",
     "framing_lost",
+    "probe_missed",
     "notice_lost",
     "untracked_operations",
     "identity_gone",
@@ -225,6 +227,7 @@ fn own(report: &Report, page: &mut Page) {
     let counters = [
         ("records", "Records that arrived from the kernel.", capture.records),
         ("half_seen", "Exchanges begun before the recording or cut by its end.", capture.half_seen),
+        ("unsolicited", "Server messages that answered nothing.", capture.unsolicited),
         (
             "head_truncated",
             "Exchanges whose head was longer than what is kept of it.",

@@ -138,8 +138,10 @@ impl<'a> Chapter<'a> {
         let Some(service) = self.service else {
             return style.paint(Tone::Heading, &name) + "\n";
         };
+        let runtime = service.runtime.iter().map(|runtime| clean(runtime).into_owned());
+        // Scripts say it in their name: `app.py (python)`.
         let mut facts: Vec<String> =
-            service.runtime.iter().map(|runtime| clean(runtime).into_owned()).collect();
+            runtime.filter(|runtime| !name.ends_with(&format!(" ({runtime})"))).collect();
         if !service.pids.is_empty() {
             let pids: Vec<String> = service.pids.iter().map(u32::to_string).collect();
             facts.push(format!("pid {}", some_of(&pids, NAMES)));

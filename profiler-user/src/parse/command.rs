@@ -85,6 +85,12 @@ pub fn several(statement: &[u8], truncated: bool, caps: u32) -> bool {
     truncated || statement.strip_suffix(b";").unwrap_or(statement).contains(&b';')
 }
 
+/// Whether a statement may set `sql_mode`, by name or through a prepared statement (`EXECUTE`).
+pub fn names_sql_mode(statement: &[u8]) -> bool {
+    let has = |name: &[u8]| statement.windows(name.len()).any(|word| word.eq_ignore_ascii_case(name));
+    has(b"sql_mode") || has(b"execute")
+}
+
 fn attributes(payload: &[u8]) -> Option<&[u8]> {
     let mut rest = payload;
     let count = lenenc(&mut rest)? as usize;

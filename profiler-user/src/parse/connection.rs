@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use profiler_ebpf::record::Record;
 
-use super::sql::Digest;
+use super::sql::{Backslash, Digest};
 
 /// Connections and prepared statements remembered at most.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
@@ -31,6 +31,14 @@ pub struct Connection {
     pub schema: Option<Arc<str>>,
     /// SET_OPTION has allowed several statements in one query since the sign-in.
     pub several: bool,
+    /// As the server's last reply has it.
+    pub backslash: Backslash,
+}
+
+impl Connection {
+    fn new(local: Arc<str>, peer: Arc<str>) -> Self {
+        Self { local, peer, schema: None, several: false, backslash: Backslash::Unknown }
+    }
 }
 
 /// All connections.
@@ -49,22 +57,21 @@ impl Default for Connections {
 impl Connections {
     /// The connection of a record.
     pub fn of(&mut self, record: &Record) -> &mut Connection {
-        self.known.get_or_insert_mut((record.sk, record.born), || Connection {
-            local: endpoint(record.family, &record.laddr, record.lport).into(),
-            peer: endpoint(record.family, &record.raddr, record.rport).into(),
-            schema: None,
-            several: false,
+        self.known.get_or_insert_mut((record.sk, record.born), || {
+            let local = endpoint(record.family, &record.laddr, record.lport);
+            Connection::new(local.into(), endpoint(record.family, &record.raddr, record.rport).into())
         })
     }
 
     /// A Unix connection's path has become known. Both ends have it: the server's own, and the client's peer.
     pub fn name(&mut self, key: Key, path: &[u8]) {
         let name: Arc<str> = unix_name(path).into();
-        self.known.put(key, Connection { local: name.clone(), peer: name, schema: None, several: false });
+        self.known.put(key, Connection::new(name.clone(), name));
     }
 
     /// A statement was prepared under this number.
     pub fn prepared(&mut self, key: Key, number: u32, statement: Arc<Digest>) {
+        self.statements.put((key, LATEST), statement.clone());
         self.statements.put((key, number), statement);
     }
 
@@ -73,6 +80,10 @@ impl Connections {
         self.statements.get(&(key, number)).cloned()
     }
 }
+
+/// MariaDB's number for the statement that was prepared last: its connectors send EXECUTE behind PREPARE, before they
+/// know the statement's own (COM_STMT_EXECUTE in MariaDB's documentation of the protocol).
+const LATEST: u32 = u32::MAX;
 
 /// An address in words, IPv4 in IPv6 as IPv4.
 fn endpoint(family: u16, address: &[u8; 16], port: u16) -> String {

@@ -19,14 +19,18 @@ use profiler_ebpf::record::{COMMAND_HANDSHAKE, ERROR_CLOSED, Record, flag, proto
 use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, Times};
 use crate::report::{Role, RouteSource};
 use connection::{Connections, Key};
+use reply::{BULK_EXECUTE, Reply};
 use route::Routes;
-use sql::Digest;
+use sql::{Backslash, Digest};
 
 /// Stands in the digest's place when a statement was prepared before we came.
 pub const UNKNOWN_STATEMENT: &str = "<unknown statement>";
 
 /// The command that allows several statements in one query (`COM_SET_OPTION`, include/my_command.h).
 const SET_OPTION: u8 = 0x1b;
+/// Commands that begin the session anew (the same file).
+const CHANGE_USER: u8 = 0x11;
+const RESET_CONNECTION: u8 = 0x1f;
 
 /// Why a record is no exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,15 +93,21 @@ impl Parser {
     }
 
     fn http(&mut self, record: &Record, head: &[u8]) -> Result<Call, Skip> {
-        let parsed = http::request_head(head);
+        let parsed = http::request_head(head, record.flags & flag::TRUNCATED != 0);
         let tentative = record.flags & flag::TENTATIVE != 0;
         if tentative && !parsed.as_ref().is_some_and(|h| h.versioned) {
             return Err(Skip::OtherProtocol);
         }
-        let (method, target) = match parsed {
-            Some(h) => (h.method, h.target),
+        let (method, target, cut) = match parsed {
+            Some(h) => {
+                // What is missing behind a path is not shown anyway.
+                let cut = h.cut && !h.target.contains(['?', '#']);
+                // No name as it stands: the end of its last segment is not known.
+                let target = if cut { h.target + "…" } else { h.target };
+                (h.method, target, cut)
+            }
             // Unreadable, or nothing that we know: the exchange was seen, its name was not.
-            None => ("_OTHER".to_owned(), String::new()),
+            None => ("_OTHER".to_owned(), String::new(), false),
         };
         // Routes are learned for each address that is served or called.
         let server_port = if record.role == role::SERVER { record.lport } else { record.rport };
@@ -106,7 +116,10 @@ impl Parser {
         } else {
             self.routes.route(u64::from(server_port), &target)
         };
-        let path = http::path_of(&target);
+        let mut path = http::path_of(&target);
+        if cut {
+            path = format!("{} …", path.trim_end_matches('…'));
+        }
         let status = (record.status != 0).then_some(record.status);
         Ok(Call::Http(HttpCall { method, path, route, route_source, status }))
     }
@@ -117,20 +130,24 @@ impl Parser {
         // The head of a handshake is the sign-in; of a command, the command's byte and what follows.
         let payload = if asked == COMMAND_HANDSHAKE { head } else { head.get(1..).unwrap_or_default() };
         let truncated = record.request.truncated != 0;
-        let caps = if self.connections.of(record).several { 0 } else { record.caps };
+        let connection = self.connections.of(record);
+        let (caps, backslash) = (if connection.several { 0 } else { record.caps }, connection.backslash);
         let query = command::statement(payload, record.caps).filter(|_| asked == number::QUERY);
         let several = query.is_some_and(|query| command::several(query, truncated, caps));
         let reply = reply::read(record, several);
+        // One of several statements may change it for those after it.
+        let changes = several && query.is_some_and(command::names_sql_mode);
+        let backslash = if changes { Backslash::Unknown } else { backslash };
         let digest = match asked {
-            number::QUERY => query.map(|query| Arc::new(sql::digest(query, truncated))),
+            number::QUERY => query.map(|query| Arc::new(sql::digest(query, truncated, backslash))),
             number::PREPARE => {
-                let digest = Arc::new(sql::digest(payload, truncated));
+                let digest = Arc::new(sql::digest(payload, truncated, backslash));
                 if let Some(id) = reply.statement {
                     self.connections.prepared(key, id, digest.clone());
                 }
                 Some(digest)
             }
-            number::EXECUTE | 0x1c | 0x1a | 0xfa => Some(
+            number::EXECUTE | 0x1c | 0x1a | BULK_EXECUTE => Some(
                 command::statement_number(payload)
                     .and_then(|id| self.connections.statement(key, id))
                     .unwrap_or_else(|| {
@@ -141,6 +158,7 @@ impl Parser {
         };
         let failed = reply.error.is_some() || record.error != 0;
         let connection = self.connections.of(record);
+        connection.backslash = backslash_after(asked, several, &reply, backslash);
         connection.several |= asked == SET_OPTION && payload.first() == Some(&0);
         if !failed && let Some(schema) = chosen_schema(asked, payload, digest.as_deref()) {
             connection.schema = Some(schema.into());
@@ -158,6 +176,21 @@ impl Parser {
             no_good_index: reply.status & reply::status::NO_GOOD_INDEX != 0,
             server_slow: reply.status & reply::status::SLOW != 0,
         })
+    }
+}
+
+/// What backslashes mean to the session after a reply. Only QUERY and what executes can change it, and a failed one of
+/// them does not, unless it was the last of several.
+fn backslash_after(asked: u8, several: bool, reply: &Reply, before: Backslash) -> Backslash {
+    match (asked, reply.session) {
+        // `init_connect` may run once the server has said OK.
+        (COMMAND_HANDSHAKE | CHANGE_USER | RESET_CONNECTION, _) => Backslash::Unknown,
+        (_, Some(flags)) if flags & reply::status::NO_BACKSLASH_ESCAPES != 0 => Backslash::Literal,
+        (_, Some(_)) => Backslash::Escapes,
+        (number::QUERY | number::EXECUTE | BULK_EXECUTE, None) if several || reply.error.is_none() => {
+            Backslash::Unknown
+        }
+        (_, None) => before,
     }
 }
 
@@ -195,3 +228,6 @@ fn transport_error(error: u8) -> Option<String> {
     };
     Some(name.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,14 @@ pub mod status {
     pub const MORE_RESULTS: u16 = 0x0008;
     pub const NO_GOOD_INDEX: u16 = 0x0010;
     pub const NO_INDEX: u16 = 0x0020;
+    pub const NO_BACKSLASH_ESCAPES: u16 = 0x0200;
     pub const SLOW: u16 = 0x0800;
 }
 
-/// Commands of which only the reply matters here.
+/// A command of which only the reply matters here.
 const FETCH: u8 = 0x1c;
-const BULK_EXECUTE: u8 = 0xfa;
+/// MariaDB's.
+pub const BULK_EXECUTE: u8 = 0xfa;
 
 /// The error number under which MariaDB reports how far a long statement has come.
 const PROGRESS: [u8; 2] = [0xff, 0xff];
@@ -30,7 +32,10 @@ pub struct Reply {
     pub error: Option<MysqlError>,
     pub rows_returned: Option<u64>,
     pub rows_affected: Option<u64>,
+    /// The flags of all its packets.
     pub status: u16,
+    /// Those that it ends with: the session's from now on.
+    pub session: Option<u16>,
     /// PREPARE: the statement's number.
     pub statement: Option<u32>,
 }
@@ -69,16 +74,20 @@ pub fn read(record: &Record, several: bool) -> Reply {
             let mut rest = &payload[1..];
             let affected = lenenc(&mut rest);
             let _ = lenenc(&mut rest);
-            let flags = rest.get(..2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+            let session = flags(rest);
+            let flags = session.unwrap_or(0);
             if alone || flags & status::MORE_RESULTS == 0 {
                 // PING and the handshake end with an OK as well, and affect nothing.
                 let rows_affected = affected.filter(|_| is_statement(asked));
-                return Reply { rows_affected, status: flags, ..Reply::default() };
+                let session = session.filter(|_| alone);
+                return Reply { rows_affected, status: flags, session, ..Reply::default() };
             }
             // Several results: the last packet may be an error, and rows cannot be told apart.
             match last(record) {
                 Last::Error(e) => Reply { error: Some(e), status: flags, ..Reply::default() },
-                Last::End { status, .. } => Reply { status: flags | status, ..Reply::default() },
+                Last::End { status, .. } => {
+                    Reply { status: flags | status, session: Some(status), ..Reply::default() }
+                }
                 Last::Unknown => Reply { status: flags, ..Reply::default() },
             }
         }
@@ -103,8 +112,8 @@ fn after_file(record: &Record, first_len: u64) -> Reply {
         Some(0x00) => {
             let mut rest = &packet[5..];
             let (rows_affected, _) = (lenenc(&mut rest), lenenc(&mut rest));
-            let status = rest.get(..2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
-            Reply { rows_affected, status, ..Reply::default() }
+            let session = flags(rest);
+            Reply { rows_affected, status: session.unwrap_or(0), session, ..Reply::default() }
         }
         _ => Reply::default(),
     }
@@ -123,7 +132,7 @@ fn result_set(record: &Record, first: u8, payload: &[u8], several: bool) -> Repl
             let whole = is_statement(record.request.command) && !several && flags & status::MORE_RESULTS == 0;
             let rows_returned =
                 whole.then(|| rows(record, number.wrapping_sub(first), payload, old_form)).flatten();
-            Reply { rows_returned, status: flags, ..Reply::default() }
+            Reply { rows_returned, status: flags, session: Some(flags), ..Reply::default() }
         }
         Last::Unknown => Reply::default(),
     }
@@ -135,7 +144,7 @@ fn fetched(record: &Record, first: u8, payload: &[u8]) -> Reply {
         Last::End { number, status, .. } => {
             // A row has a header, a zero, its NULL bits.
             let rows = unambiguous(number.wrapping_sub(first), record.response_bytes.saturating_sub(9) / 6);
-            Reply { rows_returned: rows, status, ..Reply::default() }
+            Reply { rows_returned: rows, status, session: Some(status), ..Reply::default() }
         }
         Last::Error(e) => Reply { error: Some(e), ..Reply::default() },
         Last::Unknown if payload[0] == 0xff => Reply { error: error(payload), ..Reply::default() },
@@ -190,11 +199,16 @@ fn last(record: &Record) -> Last {
         } else if byte(len) == 0xfe {
             let mut rest = &payload[1..];
             let (_, _) = (lenenc(&mut rest), lenenc(&mut rest));
-            let status = rest.get(..2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+            let Some(status) = flags(rest) else { continue };
             return Last::End { number: byte(len + 1), status, old_form: false };
         }
     }
     Last::Unknown
+}
+
+/// Status flags, where they are next.
+fn flags(rest: &[u8]) -> Option<u16> {
+    rest.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 /// An ERR packet's payload: ff, number, and (after the handshake) '#' and the state.
@@ -204,7 +218,7 @@ fn error(payload: &[u8]) -> Option<MysqlError> {
         Some(b'#') => payload.get(4..9).and_then(|s| std::str::from_utf8(s).ok()).map(str::to_owned),
         _ => None,
     };
-    (number >= 1000).then_some(MysqlError { number, sqlstate })
+    (1000..u16::MAX).contains(&number).then_some(MysqlError { number, sqlstate })
 }
 
 /// A length-encoded integer; moves on behind it.

@@ -35,24 +35,21 @@ pub struct Digest {
     pub summary: String,
 }
 
-/// What a backslash means within strings. The server says it in its status flags
-/// (SERVER_STATUS_NO_BACKSLASH_ESCAPES, 0x0200, include/mysql_com.h).
+/// What a backslash means within strings, as far as the server has said. Even then what comes behind a string with one
+/// before a quote is dropped when the rest of the statement does not fit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Backslash {
-    /// `'it\'s'` is one string.
+    /// Nothing is shown behind a string with one before a quote: where that string ends is not known.
     #[default]
+    Unknown,
+    /// `'it\'s'` is one string.
     Escapes,
     /// The session's `sql_mode` has NO_BACKSLASH_ESCAPES.
     Literal,
 }
 
 /// The digest of a statement. `truncated` says that only its beginning is here.
-pub fn digest(sql: &[u8], truncated: bool) -> Digest {
-    digest_with(sql, truncated, Backslash::Escapes)
-}
-
-/// [`digest`], where the meaning of backslashes is known.
-pub fn digest_with(sql: &[u8], truncated: bool, backslash: Backslash) -> Digest {
+pub fn digest(sql: &[u8], truncated: bool, backslash: Backslash) -> Digest {
     let head = &sql[..sql.len().min(MAX_INPUT)];
     let truncated = truncated || head.len() < sql.len();
     let tokens = fold::fold(&lexer::Lexer::new(head, truncated, backslash).run());

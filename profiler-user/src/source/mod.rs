@@ -7,7 +7,9 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::kernel::session::{Options, Session, StartError};
+use crate::kernel::error::StartError;
+use crate::kernel::load::Options;
+use crate::kernel::session::Session;
 
 /// The kernel half wakes us only when the ring fills; otherwise it is looked at this often.
 const POLL: Duration = Duration::from_millis(50);

@@ -15,12 +15,15 @@ const MAX_ARGS: usize = 128;
 const MAX_CMDLINE: usize = 8 * 1024;
 /// Unit of start times: USER_HZ, include/asm-generic/param.h; 100 on all machines that we build for.
 const TICKS_PER_SECOND: u64 = 100;
+/// In the flags of a task (include/linux/sched.h).
+const PF_KTHREAD: u64 = 0x0020_0000;
 /// Digits of the containers' names by docker, podman, containerd and cri-o.
 const ID: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Procfs {
     root: PathBuf,
+    there: bool,
     booted: Option<SystemTime>,
 }
 
@@ -31,18 +34,31 @@ pub(super) struct Stat {
     pub(super) ppid: u32,
     /// Since boot.
     pub(super) start_ticks: u64,
+    /// A thread of the kernel's, which has no program and no sockets of its own.
+    pub(super) of_kernel: bool,
 }
 
 impl Procfs {
     pub(super) fn new(root: PathBuf) -> Self {
         let booted = fs::read_to_string(root.join("stat")).ok().and_then(|stat| parse_btime(&stat));
-        Self { root, booted }
+        Self { there: root.is_dir(), root, booted }
+    }
+
+    /// Whether there is anything to read at all.
+    pub(super) fn is_there(&self) -> bool {
+        self.there
     }
 
     /// `None` when there is no such process or it has ended.
     pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
         // Not always UTF-8: the name is whatever the program chose.
         parse_stat(&String::from_utf8_lossy(&fs::read(self.path(pid, "stat")).ok()?))
+    }
+
+    /// The processes that there are, in no order.
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> + use<> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
     }
 
     /// All that is known of a process.
@@ -108,7 +124,7 @@ pub(super) fn bounded(args: impl IntoIterator<Item = String>) -> Vec<String> {
     kept
 }
 
-/// fs/proc/array.c, do_task_stat(): `pid (comm) state ppid ...`, the start time is the 22nd.
+/// fs/proc/array.c, do_task_stat(): `pid (comm) state ppid ...`, the flags are the 9th, the start time is the 22nd.
 fn parse_stat(stat: &str) -> Option<Stat> {
     // The name may hold spaces and parentheses.
     let (head, rest) = stat.rsplit_once(')')?;
@@ -119,8 +135,9 @@ fn parse_stat(stat: &str) -> Option<Stat> {
         return None;
     }
     let ppid = fields.next()?.parse().ok()?;
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Stat { comm: comm.into(), ppid, start_ticks })
+    let flags: u64 = fields.nth(4)?.parse().ok()?;
+    let start_ticks = fields.nth(12)?.parse().ok()?;
+    Some(Stat { comm: comm.into(), ppid, start_ticks, of_kernel: flags & PF_KTHREAD != 0 })
 }
 
 fn parse_btime(stat: &str) -> Option<SystemTime> {
@@ -149,9 +166,13 @@ mod tests {
     fn stat_with_a_hostile_name() {
         let tail = "S 7 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1";
         for comm in ["python", "a b", "a) R 1 (b", ")(", ""] {
-            let want = Stat { comm: comm.into(), ppid: 7, start_ticks: 12345 };
+            let want = Stat { comm: comm.into(), ppid: 7, start_ticks: 12345, of_kernel: false };
             assert_eq!(parse_stat(&format!("42 ({comm}) {tail}")), Some(want));
         }
+        // As /proc/2/stat of Linux 6.18 has it.
+        let kthreadd =
+            parse_stat("2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 23 0 0 20 0 1 0 8 0 0").unwrap();
+        assert!(kthreadd.of_kernel && kthreadd.start_ticks == 8);
         assert_eq!(parse_stat(&format!("42 (python) {}", tail.replace('S', "Z"))), None);
         for stat in ["", "42", "42 (x", "42 (x)", "42 (x) S", "42 (x) S x"] {
             assert_eq!(parse_stat(stat), None, "{stat}");

@@ -1,5 +1,8 @@
 //! On trees made by hand, where time and pids do as told, and on the real `/proc`.
 
+mod descendants;
+mod snapshot;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -28,6 +31,12 @@ impl Fake {
         fs::write(dir.join("cgroup"), format!("0::/docker/{}", "ab".repeat(32))).unwrap();
         let _ = fs::remove_file(dir.join("exe"));
         symlink(exe, dir.join("exe")).unwrap();
+    }
+
+    fn start_kernel_thread(&self, pid: u32) {
+        self.start(pid, 2, 9, "kworker");
+        let stat = format!("{pid} (kworker/0:1) I 2 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 9 0");
+        fs::write(self.0.path().join(format!("{pid}/stat")), stat).unwrap();
     }
 
     fn end(&self, pid: u32) {
@@ -180,36 +189,6 @@ fn a_fork_takes_over_the_pid() {
     table.on_exit(11);
     table.on_fork(10, 11);
     assert_eq!(table.lookup(11, "x").comm, "server");
-}
-
-#[test]
-fn descendants() {
-    let fake = Fake::new();
-    fake.start(10, 1, 1, "/bin/cmd");
-    fake.start(11, 10, 2, "/bin/a");
-    fake.start(12, 11, 3, "/bin/b");
-    fake.start(20, 1, 4, "/bin/c");
-    let mut table = fake.table();
-    assert!(table.is_descendant(10, 10) && table.is_descendant(12, 10));
-    assert!(!table.is_descendant(20, 10) && !table.is_descendant(99, 10) && !table.is_descendant(1, 10));
-    // Handed to init when its parent ended: the kernel's fork record knows better.
-    let mut table = fake.table();
-    table.on_fork(10, 31);
-    table.on_fork(31, 32);
-    fake.start(32, 1, 5, "/bin/d");
-    table.on_exit(31);
-    assert!(table.is_descendant(32, 10));
-    table.lookup_at(32, "d", later(2));
-    table.on_fork(32, 33);
-    assert!(table.is_descendant(33, 10));
-}
-
-#[test]
-fn circles_of_parents_end() {
-    let fake = Fake::new();
-    fake.start(10, 11, 1, "/bin/a");
-    fake.start(11, 10, 1, "/bin/b");
-    assert!(!fake.table().is_descendant(10, 12));
 }
 
 #[test]

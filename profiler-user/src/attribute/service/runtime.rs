@@ -6,12 +6,13 @@ use std::path::Path;
 use object::Object;
 use object::read::{File as Elf, ReadCache};
 
+use super::tool;
+
 /// Executables by the beginning of their name, and the runtime's name in reports. What follows must not be a letter:
 /// `python3.12` and `node18` are meant, `nodemon` is not.
 const RUNTIMES: &[(&str, &str)] = &[
     ("python", "python"),
     ("pypy", "python"),
-    ("uwsgi", "python"),
     ("node", "node"),
     ("nodejs", "node"),
     ("bun", "bun"),
@@ -36,6 +37,29 @@ pub(super) fn of_name(name: &str) -> Option<&'static str> {
         .filter(|(prefix, _)| matches(prefix))
         .max_by_key(|(prefix, _)| prefix.len())
         .map(|(_, name)| *name)
+}
+
+/// uWSGI's plugins whose name is not the runtime's, by the beginning of their name.
+const PLUGINS: &[(&str, &str)] = &[("psgi", "perl"), ("rack", "ruby"), ("wsgi", "python")];
+
+/// uWSGI executes what its plugin says (`--plugin http,python3`), or the option that names the application.
+pub(super) fn of_plugins(file: &str, args: &[String]) -> Option<&'static str> {
+    if tool::of_file(file) != "uwsgi" {
+        return None;
+    }
+    let plugins = tool::option(args, &["--plugin", "--plugins", "--need-plugin"]).unwrap_or_default();
+    let by_plugin = plugins.split(',').find_map(|plugin| {
+        let other = PLUGINS.iter().find(|(name, _)| plugin.starts_with(name)).map(|(_, runtime)| *runtime);
+        of_name(plugin).or(other)
+    });
+    by_plugin.or_else(|| {
+        PLUGINS
+            .iter()
+            .find(|(name, _)| {
+                args.iter().any(|arg| arg.strip_prefix("--").is_some_and(|arg| arg.starts_with(name)))
+            })
+            .map(|(_, runtime)| *runtime)
+    })
 }
 
 /// By the file itself, of which only the table of sections is read.
@@ -69,6 +93,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(of_name(name), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_uwsgi_executes() {
+        for (line, want) in [
+            ("--plugin python3 --http-socket 127.0.0.1:21019 --wsgi-file wsgi.py", Some("python")),
+            ("--plugin http,python3 --http 127.0.0.1:21020", Some("python")),
+            ("--plugins=http,psgi --http :80", Some("perl")),
+            ("--plugin php --http :80", Some("php")),
+            ("--http :80 --wsgi-file wsgi.py", Some("python")),
+            ("--http :80 --rack config.ru", Some("ruby")),
+            ("--ini shop.ini", None),
+        ] {
+            let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(of_plugins("uwsgi-core", &args), want, "{line}");
+            assert_eq!(of_plugins("curl", &args), None, "{line}");
         }
     }
 

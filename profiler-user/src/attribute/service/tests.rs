@@ -27,6 +27,11 @@ fn services() -> Services {
 #[test]
 fn names_a_person_would_use() {
     let python = "/usr/bin/python3.12";
+    let beam = "/usr/lib/erlang/erts-13.1.5/bin/beam.smp";
+    let ruby = "/usr/bin/ruby3.1";
+    let tomcat = "-Djava.util.logging.manager=org.apache.juli.ClassLoaderLogManager -Dignore.endorsed.dirs= -classpath \
+                  /usr/share/tomcat10/bin/bootstrap.jar:/usr/share/tomcat10/bin/tomcat-juli.jar";
+    let tomcat_main = "-Dcatalina.home=/usr/share/tomcat10 -Djava.io.tmpdir=/tmp org.apache.catalina.startup.Bootstrap start";
     let java = "/opt/jdk/bin/java";
     for (exe, cmdline, name, runtime) in [
         ("/usr/sbin/nginx", "nginx:~worker~process", "nginx", None),
@@ -79,6 +84,94 @@ fn names_a_person_would_use() {
         ),
         (java, "java @args -m acme/com.acme.Main", "acme/com.acme.Main (java)", Some("java")),
         ("/usr/sbin/mysqld", "/usr/sbin/mysqld --port=3306", "mysqld", None),
+        (
+            "/usr/bin/uwsgi-core",
+            "uwsgi --plugin python3 --http-socket 127.0.0.1:21019 --wsgi-file wsgi.py --callable app --processes 2 --master",
+            "uwsgi wsgi.py",
+            Some("python"),
+        ),
+        (
+            "/usr/bin/uwsgi-core",
+            "uwsgi --plugin http,python3 --http 127.0.0.1:21020 --wsgi-file wsgi.py --callable app --http-keepalive",
+            "uwsgi wsgi.py",
+            Some("python"),
+        ),
+        (
+            "/usr/bin/uwsgi-core",
+            "/usr/bin/uwsgi --ini /etc/uwsgi/apps-enabled/shop.ini --daemonize /var/log/x",
+            "uwsgi shop.ini",
+            None,
+        ),
+        (
+            "/v/bin/uwsgi",
+            "uwsgi --http :80 --module=shop.wsgi:application",
+            "uwsgi shop.wsgi:application",
+            None,
+        ),
+        (
+            beam,
+            &format!(
+                "{beam} -- -root /usr/lib/erlang -bindir /usr/lib/erlang/erts-13.1.5/bin -progname erl -- -home /root -- -noshell -sname shop -eval timer:sleep(3000),halt()."
+            ),
+            "shop (erlang)",
+            Some("erlang"),
+        ),
+        (
+            beam,
+            &format!(
+                "{beam} -W w -MBas ageffcbf -- -root /usr/lib/erlang -bindir /x -progname erl -- -home /var/lib/rabbitmq -- -pa  -noshell -noinput -s rabbit boot -boot start_sasl"
+            ),
+            "rabbit (erlang)",
+            Some("erlang"),
+        ),
+        (
+            beam,
+            &format!(
+                "{beam} -- -root /app -bindir /x -progname erl -- -home / -- -noshell -s elixir start_cli -mode embedded -setcookie zqzq -name shop@10.0.0.7 -extra --no-halt"
+            ),
+            "shop (erlang)",
+            Some("erlang"),
+        ),
+        (
+            beam,
+            &format!(
+                "{beam} -- -root /x -progname erl -- -home / -- -noshell -s elixir start_cli -extra /usr/bin/mix phx.server"
+            ),
+            "mix (erlang)",
+            Some("erlang"),
+        ),
+        (
+            beam,
+            &format!("{beam} -- -root /usr/lib/erlang -bindir /x -progname erl -- -home /root -- -noshell"),
+            "beam.smp",
+            Some("erlang"),
+        ),
+        (
+            "/usr/bin/python3.11",
+            "[celeryd:~celery@vm:MainProcess]~-active-~(-A~tasks2~worker~-c~2)",
+            "celery tasks2",
+            Some("python"),
+        ),
+        ("/usr/bin/python3.11", "[celeryd:~celery@vm:MainProcess]", "celery", Some("python")),
+        ("/usr/bin/python3.11", "[celery~beat]~--app=shop~beat", "celery shop", Some("python")),
+        (ruby, "ruby -run -e httpd -- -p 80 /srv/www", "httpd (ruby)", Some("ruby")),
+        (ruby, "ruby -rjson -e secret", "ruby3.1 -e", Some("ruby")),
+        (ruby, "ruby -run -e puts~'secret'", "ruby3.1 -run", Some("ruby")),
+        (
+            java,
+            &format!("{java} {tomcat} -Dcatalina.base=/srv/shop {tomcat_main}"),
+            "tomcat shop",
+            Some("java"),
+        ),
+        (
+            java,
+            &format!("{java} {tomcat} -Dcatalina.base=/var/lib/tomcat10 {tomcat_main}"),
+            "tomcat10",
+            Some("java"),
+        ),
+        (java, "java -jar /usr/share/jetty9/start.jar", "jetty", Some("java")),
+        (java, "java -Djetty.base=/srv/shop/ -jar start.jar", "jetty shop", Some("java")),
+        (java, "java -jar start.jar", "start.jar (java)", Some("java")),
         ("/srv/shop-api", "./shop-api -addr :80", "shop-api", None),
         ("/memfd:x", "/opt/agent --x", "agent", None),
         ("/kthread", "", "kthread", None),
@@ -156,6 +249,85 @@ fn the_row_has_addresses_the_oldest_start_and_no_secrets() {
     assert_eq!(row.started.as_deref(), Some("2023-11-14T22:13:20.250000000Z"));
     assert_eq!(row.listens, ["0.0.0.0:80"]);
     assert_eq!(row.cmdline.as_deref(), Some("/srv/api --db postgres://u:***@h/db"));
+}
+
+/// A process as the kernel's notice of its start tells it.
+fn noticed(pid: u32, cmdline: &str) -> Arc<Process> {
+    let first = cmdline.split(' ').next().unwrap();
+    process(pid, first, cmdline)
+}
+
+#[test]
+fn a_service_is_one_however_its_processes_were_learned_of() {
+    // As /proc tells a process, and as it was called.
+    for (exe, calls) in [
+        ("/usr/bin/curl", &["curl -s http://127.0.0.1:80/", "/usr/bin/curl -s http://127.0.0.1:80/"][..]),
+        (
+            "/usr/bin/curl",
+            &["curl -b session=1 http://h/", "curl -b session=2 http://h/", "curl -b s=3 http://h/"],
+        ),
+        ("/usr/bin/mariadb", &["mysql -e select~1"]),
+        ("/usr/bin/mariadb", &["/usr/bin/mysql -e select~1"]),
+        ("/usr/bin/python3.11", &["/usr/bin/python3 /srv/app.py"]),
+        ("/usr/bin/python3.11", &["python3 /srv/app.py"]),
+        ("/usr/bin/python3.11", &["python3 -c print(1)"]),
+        ("/srv/api", &["./api --verbose", "api"]),
+    ] {
+        let known = calls.iter().map(|call| process(1, exe, call));
+        let all: Vec<_> = known.chain(calls.iter().map(|call| noticed(1, call))).collect();
+        // Each may come first, the others in either order.
+        for first in 0..all.len() {
+            for backwards in [false, true] {
+                let mut order: Vec<_> = all.iter().collect();
+                if backwards {
+                    order.reverse();
+                }
+                order.rotate_left(first);
+                let mut services = services();
+                for (pid, process) in order.into_iter().enumerate() {
+                    services
+                        .assign(&Arc::new(Process { pid: pid as u32 + 2, ..(**process).clone() }), |_| None);
+                }
+                let rows = services.rows();
+                assert_eq!(rows.len(), 1, "{calls:?} from {first}: {rows:?}");
+                assert_eq!(rows[0].exe.as_deref(), Some(exe), "{calls:?} from {first}");
+                assert_eq!(rows[0].pids.len(), all.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_program_was_called_is_not_its_executable() {
+    let mut services = services();
+    services.assign(&noticed(7, "curl -s http://h/"), |_| None);
+    let row = services.rows().remove(0);
+    assert_eq!((row.name.as_str(), row.exe), ("curl", None));
+}
+
+#[test]
+fn programs_at_other_places_stay_apart() {
+    let mut services = services();
+    let mut assign = |process: Arc<Process>| services.assign(&process, |_| None).to_string();
+    assert_eq!(assign(noticed(2, "api")), "api");
+    assert_eq!(assign(process(3, "/a/api", "api")), "api");
+    assert_eq!(assign(process(4, "/b/api", "api")), "api#2");
+    assert_eq!(assign(noticed(5, "/b/api")), "api#2");
+    assert_eq!(assign(noticed(6, "api")), "api", "one of them; the first is as good as any");
+    // Whatever calls itself again is called by the same link.
+    assert_eq!(assign(process(7, "/usr/bin/dockerd", "/proc/self/exe run")), "dockerd");
+    assert_eq!(assign(process(8, "/usr/bin/chrome", "/proc/self/exe run")), "chrome");
+    assert_eq!(assign(noticed(9, "/proc/self/exe run")), "exe");
+}
+
+#[test]
+fn the_pool_of_celery_works_for_its_parent() {
+    let mut services = services();
+    let python = "/usr/bin/python3.11";
+    let main = process(10, python, "[celeryd:~celery@vm:MainProcess]~-active-~(-A~tasks2~worker~-c~2)");
+    let child = process(11, python, "[celeryd:~celery@vm:ForkPoolWorker-1]");
+    assert_eq!(&*services.assign(&child, |_| Some(main.clone())), "celery tasks2");
+    assert_eq!(&*services.assign(&main, |_| unreachable!("it works for itself")), "celery tasks2");
 }
 
 #[test]

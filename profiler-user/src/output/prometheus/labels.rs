@@ -1,7 +1,8 @@
 //! The labels of a row: OpenTelemetry's attributes by the Prometheus mapping.
 
 use crate::aggregate::OVERFLOW;
-use crate::parse::{UNKNOWN_STATEMENT, sql};
+use crate::parse::UNKNOWN_STATEMENT;
+use crate::parse::sql::{self, Backslash};
 use crate::report::{HttpRow, MysqlRow, Role, RouteSource};
 
 /// Label names and values; a value may be empty, which is the same as no label.
@@ -42,7 +43,7 @@ pub fn mysql_labels(row: &MysqlRow) -> Labels {
     let mut labels = vec![
         ("db_system_name", "mysql".to_owned()),
         ("db_namespace", row.schema.clone().unwrap_or_default()),
-        ("db_query_summary", sql::digest(statement.as_bytes(), false).summary),
+        ("db_query_summary", sql::digest(statement.as_bytes(), false, Backslash::Unknown).summary),
         ("db_query_text", statement.to_owned()),
         ("otel_metric_overflow", if overflow { "true".to_owned() } else { String::new() }),
         ("hostprof_command", row.command.clone()),

@@ -48,6 +48,7 @@ fn a_whole_report_is_valid() {
         |name: &str| parsed.iter().find(|(sample, _)| sample.starts_with(name)).map(|(_, value)| *value);
     assert_eq!(get(r#"hostprof_self_lost_total[("reason", "ring_full")]"#), Some(12.0));
     assert_eq!(get(r#"hostprof_self_lost_total[("reason", "identity_gone")]"#), Some(0.0));
+    assert_eq!(get(r#"hostprof_self_lost_total[("reason", "probe_missed")]"#), Some(0.0));
     assert_eq!(get(r#"hostprof_self_not_parsed_total[("reason", "tls")]"#), Some(3.0));
     assert_eq!(get("hostprof_self_records_total[]"), Some(12_410.0));
     assert_eq!(get("hostprof_self_memory_bytes[]"), Some(23_400_000.0));

@@ -83,19 +83,29 @@ fn fault(reason: &str, count: u64) -> String {
             "one read or write held more messages than are followed",
             "Exchanges of that connection may be missing until its next request.",
         ),
+        "probe_missed" => (
+            "event",
+            "the kernel skipped a probe of hostprof that was at work on that CPU already",
+            "An exchange or the time of an arrival may be missing.",
+        ),
         "notice_lost" => (
             "notice",
             "the ring was full when a process or a socket's name was to be told",
             "Give it more room (--ring-size 16M).",
         ),
         "head_unreadable" => (
-            "request",
-            "its first bytes could not be read from the process's memory",
-            "A few are normal under memory pressure.",
+            "request or response",
+            "its first bytes were not in the process's memory when they were to be read",
+            "A few are normal under memory pressure, or where files are sent by the kernel.",
         ),
         "pipeline_too_deep" => (
             "request",
             "more requests were sent ahead on one connection than are followed",
+            "Their durations are unknown.",
+        ),
+        "waiting_table_full" => (
+            "request",
+            "too many were sent ahead on all connections together",
             "Their durations are unknown.",
         ),
         "identity_gone" => (
@@ -110,7 +120,11 @@ fn fault(reason: &str, count: u64) -> String {
         ),
         other => return format!("{} x {}", units::count(count), clean(other)),
     };
-    let many = if what == "read or write" { "reads and writes".to_owned() } else { format!("{what}s") };
+    let many = match what {
+        "read or write" => "reads and writes".to_owned(),
+        "request or response" => "requests or responses".to_owned(),
+        _ => format!("{what}s"),
+    };
     format!("{}: {why} ({reason}). {advice}", units::things(count, what, &many))
 }
 
@@ -129,7 +143,7 @@ fn left_out(capture: &Capture) -> Vec<String> {
                 "with MySQL compression: switch it off in the client to see its statements".into()
             }
             "http2" => "in HTTP/2, which is not read yet".into(),
-            "io_uring" => "through io_uring, which the socket hooks do not see".into(),
+            "io_uring" => "through io_uring, whose buffers hostprof does not see".into(),
             "other_protocol" => "in protocols other than HTTP/1 and MySQL".into(),
             "unconfirmed" => "that looked like HTTP or MySQL at first, and were neither".into(),
             other => format!("not read: {}", clean(other)),
@@ -140,7 +154,13 @@ fn left_out(capture: &Capture) -> Vec<String> {
         capture.half_seen,
         "exchange",
         "exchanges",
-        "half seen: begun before the recording or cut by its end",
+        "half seen: begun before the recording, cut by its end, or with a part that could not be read",
+    );
+    tell(
+        capture.unsolicited,
+        "server message",
+        "server messages",
+        "that answered no command (MySQL's word when it ends a connection)",
     );
     tell(capture.in_flight, "exchange", "exchanges", "still running when the recording ended");
     tell(
@@ -181,9 +201,17 @@ mod tests {
     #[test]
     fn every_drop_is_shown_even_with_an_unknown_name() {
         let mut report = empty();
-        let names = ["ring_full", "connection_table_full", "framing_lost", "head_unreadable", "brand_new"];
+        let names = [
+            "ring_full",
+            "connection_table_full",
+            "framing_lost",
+            "probe_missed",
+            "head_unreadable",
+            "brand_new",
+        ];
         report.capture.lost = names.iter().map(|name| ((*name).to_owned(), 1_234)).collect();
         report.capture.lost.insert("series_overflow".into(), 0);
+        report.capture.unsolicited = 2;
         report.capture.not_parsed = [("tls".to_owned(), 1), ("spdy".to_owned(), 2)].into();
         let page = section(&report, &Style::plain(140));
         for name in names {
@@ -193,6 +221,8 @@ mod tests {
         assert!(page.contains("1,234 records: the ring from the kernel was full (ring_full)."), "{page}");
         assert!(page.contains("1 connection encrypted with TLS"), "{page}");
         assert!(page.contains("2 connections not read: spdy"), "{page}");
+        assert!(page.contains("2 server messages that answered no command"), "{page}");
+        assert!(!section(&empty(), &Style::plain(140)).contains("answered no command"));
         assert!(!page.contains("Nothing was lost"), "{page}");
     }
 

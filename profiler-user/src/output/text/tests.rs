@@ -34,6 +34,20 @@ fn rows_without_a_service_and_rows_past_the_limit_are_told() {
     assert!(page.contains("  ... and 37 more (use -o report.json)"), "{page}");
 }
 
+#[test]
+fn the_runtime_is_said_once() {
+    let mut report = busy();
+    for (name, heading) in [
+        ("index.php (python)", "index.php (python) (pid 4242,"),
+        ("(python)", "(python) (python, pid 4242,"),
+        ("app.py (pythons)", "app.py (pythons) (python, pid 4242,"),
+    ] {
+        report.services[0].name = name.into();
+        let page = render(&report, &Style::plain(100));
+        assert!(page.lines().any(|line| line.starts_with(heading)), "{name}: {page}");
+    }
+}
+
 /// Long, wide and hostile names, values that are no numbers, more rows than are shown.
 fn hostile() -> Report {
     let mut report = busy();
@@ -91,7 +105,8 @@ Lost: this should be in the report and is not
 Not in the durations
   - 41 connections in protocols other than HTTP/1 and MySQL
   - 3 connections encrypted with TLS: only the plain side of a proxy can be read
-  - 4 exchanges half seen: begun before the recording or cut by its end
+  - 4 exchanges half seen: begun before the recording, cut by its end, or with a part that could not
+    be read
   - 1 stream (WebSocket, server-sent events, binlog): long-lived by design, counted apart
 Limits of this run
   - Without CAP_SYS_PTRACE the names of other users' processes are unknown.

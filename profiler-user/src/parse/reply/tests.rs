@@ -85,6 +85,26 @@ fn status_flags() {
 }
 
 #[test]
+fn the_sessions_flags_are_those_of_the_end() {
+    let ok = |flags: u16| packet(1, &[0, 0, 0, flags.to_le_bytes()[0], flags.to_le_bytes()[1], 0, 0]);
+    let literal = status::NO_BACKSLASH_ESCAPES | 2;
+    assert_eq!(reply(QUERY, &ok(literal)).session, Some(literal));
+    for old in [true, false] {
+        assert_eq!(reply(QUERY, &rows_of(3, 1, old, literal)).session, Some(literal));
+        let both = [ok(2 | status::MORE_RESULTS), renumber(rows_of(1, 1, old, literal), 2)].concat();
+        assert_eq!(reply(QUERY, &both).session, Some(literal));
+    }
+    // The last of several OKs is not told from what else could stand there; nor is an error's session.
+    assert_eq!(
+        reply(QUERY, &[ok(2 | status::MORE_RESULTS), renumber(ok(literal), 2)].concat()).session,
+        None
+    );
+    assert_eq!(reply(QUERY, &[ok(2), renumber(ok(literal), 2)].concat()).session, None, "two replies in one");
+    assert_eq!(reply(QUERY, &packet(1, b"\xff\x28\x04#42000You have an error")).session, None);
+    assert_eq!(reply(QUERY, &packet(1, &[0, 0, 0])).session, None, "cut");
+}
+
+#[test]
 fn affected_rows() {
     let r = reply(QUERY, &packet(1, &[0, 0xfc, 0x34, 0x12, 0, 0x22, 0, 0, 0]));
     assert_eq!((r.rows_affected, r.status), (Some(0x1234), 0x22));

@@ -49,7 +49,7 @@ pub(super) struct Lexer<'a> {
     /// Where the last token ends.
     pub(super) end: usize,
     pub(super) in_version_comment: bool,
-    /// The first string with a backslash before its own quote: under NO_BACKSLASH_ESCAPES it ends there.
+    /// The first string with a backslash before its own quote: under NO_BACKSLASH_ESCAPES it ends there, else not.
     pub(super) doubtful: Option<usize>,
     /// Something that cannot stand outside of a string stood there.
     pub(super) slipped: bool,
@@ -246,7 +246,8 @@ impl<'a> Lexer<'a> {
         {
             self.tokens.pop();
         }
-        if let Some(doubtful) = self.doubtful.filter(|_| self.slipped) {
+        let unknown = self.backslash == Backslash::Unknown;
+        if let Some(doubtful) = self.doubtful.filter(|_| self.slipped || unknown) {
             self.tokens.truncate(doubtful);
             self.tokens.push(Token::Value);
             self.cut = true;

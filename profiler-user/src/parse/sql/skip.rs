@@ -18,10 +18,10 @@ impl Lexer<'_> {
                 self.cut = true;
                 break;
             };
-            if byte == b'\\' && self.backslash == Backslash::Escapes {
-                if self.peek(1) == Some(quote) {
-                    self.doubtful.get_or_insert(index);
-                }
+            if byte == b'\\' && self.peek(1) == Some(quote) {
+                self.doubtful.get_or_insert(index);
+            }
+            if byte == b'\\' && self.backslash != Backslash::Literal {
                 self.at = self.sql.len().min(self.at + 2);
             } else if byte == quote && self.peek(1) == Some(quote) {
                 self.at += 2;
@@ -110,11 +110,12 @@ impl Lexer<'_> {
     }
 }
 
-/// Bytes up to and with the `*/` that is not within quotes.
+/// Bytes up to and with the `*/` that is not within quotes; `None` where a backslash leaves the end of quotes in doubt.
 fn end_of_hint(body: &[u8]) -> Option<usize> {
     let mut quote = None;
     for (at, byte) in body.iter().enumerate() {
         match quote {
+            Some(open) if *byte == b'\\' && body.get(at + 1) == Some(&open) => return None,
             Some(open) if open == *byte => quote = None,
             Some(_) => {}
             None if b"'\"`".contains(byte) => quote = Some(*byte),

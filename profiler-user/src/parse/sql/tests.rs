@@ -4,6 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The digest where the server has not said what backslashes mean.
+fn digest(sql: &[u8], truncated: bool) -> Digest {
+    super::digest(sql, truncated, Backslash::Unknown)
+}
+
 fn text(sql: &str) -> String {
     digest(sql.as_bytes(), false).text
 }
@@ -70,7 +75,7 @@ fn tricky_statements() {
         ("", ""),
         (";;", ""),
     ] {
-        assert_eq!(text(sql), want, "{sql}");
+        assert_eq!(super::digest(sql.as_bytes(), false, Backslash::Escapes).text, want, "{sql}");
     }
 }
 
@@ -113,9 +118,19 @@ fn a_cut_statement_ends_in_an_ellipsis() {
 fn where_a_string_ends_in_doubt_nothing_follows() {
     // With NO_BACKSLASH_ESCAPES these are two strings.
     let sql = br"select * from t where a = 'x\' and b = 'secret'";
-    assert_eq!(digest(sql, false).text, "SELECT * FROM t WHERE a = ? …");
-    assert_eq!(digest_with(sql, false, Backslash::Literal).text, "SELECT * FROM t WHERE a = ? AND b = ?");
+    for unknown in [&sql[..], br"select * from t where a = 'it\'s' and b = 1"] {
+        assert_eq!(digest(unknown, false).text, "SELECT * FROM t WHERE a = ? …");
+    }
+    assert_eq!(super::digest(sql, false, Backslash::Escapes).text, "SELECT * FROM t WHERE a = ? …");
+    assert_eq!(super::digest(sql, false, Backslash::Literal).text, "SELECT * FROM t WHERE a = ? AND b = ?");
     assert_eq!(digest(br"select 'x\', 'secret', 'y\', 'more'", true).text, "SELECT ? …");
+    // Where the evidence is cut off, or hidden in a comment, only the server's word helps.
+    assert_eq!(digest(br"select 'x\', ' secret # '", false).text, "SELECT ? …");
+    let cut = br"select 'x\', ' secret from";
+    assert_eq!(digest(cut, true).text, "SELECT ? …");
+    assert_eq!(super::digest(cut, true, Backslash::Literal).text, "SELECT ?, ? …");
+    // The other way round: believed to be two strings, and one.
+    assert_eq!(super::digest(br"select 'x\' secret \' y', a", false, Backslash::Literal).text, "SELECT ? …");
 }
 
 #[test]
@@ -192,7 +207,7 @@ fn literal() -> impl Strategy<Value = String> {
     })
 }
 
-fn statement() -> impl Strategy<Value = String> {
+fn statement(literal: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let template = prop::sample::select(vec![
         "select * from t where a = {} and b in ({}, {}) order by c",
         "insert into t (a, b, c) values ({}, {}, {}), (1, {}, null) on duplicate key update a = {}",
@@ -201,7 +216,7 @@ fn statement() -> impl Strategy<Value = String> {
         "call p({},{})#{}",
         "select {} union select concat({}, {})",
     ]);
-    (template, prop::collection::vec(literal(), 5)).prop_map(|(template, literals)| {
+    (template, prop::collection::vec(literal, 5)).prop_map(|(template, literals)| {
         let mut parts = template.split("{}");
         let mut sql = parts.next().unwrap_or_default().to_string();
         for (part, literal) in parts.zip(literals.iter().cycle()) {
@@ -212,16 +227,42 @@ fn statement() -> impl Strategy<Value = String> {
     })
 }
 
+/// A string as NO_BACKSLASH_ESCAPES has it, with the marker `zqzq`.
+fn plain_string() -> impl Strategy<Value = String> {
+    let inside = prop_oneof![
+        Just(String::new()),
+        "[ -~]{0,8}".prop_map(|s| s.replace('\'', "''")),
+        r"[ ,\\]{0,4}",
+        Just(r"\".to_string()),
+    ];
+    (inside.clone(), inside).prop_map(|(before, after)| format!("'{before}zqzq{after}'"))
+}
+
+/// The head of the marker is enough: a cut must not let part of it through.
+fn leaks(digest: &Digest) -> bool {
+    digest.text.contains("zq") || digest.summary.contains("zq")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn no_literal_comes_through_wherever_it_is_cut(sql in statement()) {
+    fn no_literal_comes_through_wherever_it_is_cut(sql in statement(literal())) {
         for cut in 0..=sql.len() {
-            let digest = digest(&sql.as_bytes()[..cut], cut < sql.len());
-            // The head of the marker is enough: a cut must not let part of it through.
-            prop_assert!(!digest.text.contains("zq"), "{} -> {}", &sql[..cut], digest.text);
-            prop_assert!(!digest.summary.contains("zq"));
+            for backslash in [Backslash::Unknown, Backslash::Escapes] {
+                let digest = super::digest(&sql.as_bytes()[..cut], cut < sql.len(), backslash);
+                prop_assert!(!leaks(&digest), "{} -> {}", &sql[..cut], digest.text);
+            }
+        }
+    }
+
+    #[test]
+    fn nor_where_a_backslash_means_nothing(sql in statement(plain_string())) {
+        for cut in 0..=sql.len() {
+            for backslash in [Backslash::Unknown, Backslash::Literal] {
+                let digest = super::digest(&sql.as_bytes()[..cut], cut < sql.len(), backslash);
+                prop_assert!(!leaks(&digest), "{} -> {}", &sql[..cut], digest.text);
+            }
         }
     }
 

@@ -1,0 +1,159 @@
+//! The kernel half into the kernel: options go in, maps and programs come out, attached as far as this kernel has the
+//! hooks. They keep silent until the session arms them.
+
+use std::time::Duration;
+
+use aya::{Ebpf, EbpfLoader};
+use log::debug;
+use profiler_ebpf::config::Config;
+
+use super::btf::Btf;
+use super::error::{StartError, chain, denied};
+use super::hooks::{self, Hook, SocketHooks, Wait};
+use super::program::{self, Links};
+use super::{layout, object, own};
+
+/// What the operator may choose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only this way to see sockets; by default the first that attaches.
+    pub socket_hooks: Option<SocketHooks>,
+    /// Ceiling of the connection table.
+    pub max_connections: u32,
+    /// Bytes; rounded up to a power of two of at least a page.
+    pub ring_size: u32,
+    /// Bytes kept of each request's head.
+    pub head_bytes: u32,
+    /// Which waits make an event loop; none: loops are not watched.
+    pub loops: Vec<Wait>,
+    /// A turn of an event loop that takes so long is a stall.
+    pub stall_threshold: Duration,
+    pub log_kernel: bool,
+}
+
+/// The kernel half, loaded and attached.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) links: Links,
+    /// Which way sockets are seen.
+    pub(super) socket: SocketHooks,
+    /// The programs in use, the sweep and the stages included.
+    pub(super) programs: Vec<&'static str>,
+    pub(super) missing: Vec<Missing>,
+}
+
+/// A hook that is not in use.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    pub hook: Hook,
+    pub reason: String,
+}
+
+/// Loads everything, then attaches: verification takes long enough for one-sided traffic.
+pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
+    let config = config(options)?;
+    let mut ebpf = maps(options, config)?;
+    let mut programs = Vec::new();
+    let mut missing = Vec::new();
+    let mut others = Vec::new();
+    let optional = hooks::OTHERS.into_iter().chain(hooks::loops(&options.loops)).chain([hooks::SWEEP]);
+    for hook in optional {
+        match program::load(&mut ebpf, &hook) {
+            Ok(()) => {
+                programs.push(hook.program);
+                others.push(hook);
+            }
+            Err(e) => missing.push(Missing { hook, reason: chain(&e) }),
+        }
+    }
+    if config.task_regs == 0 && programs.contains(&hooks::BLOCKING_CALL.program) {
+        let reason = "the kernel has no bpf_task_pt_regs: Linux 5.15 and newer have it".into();
+        missing.push(Missing { hook: hooks::BLOCKING_CALL, reason });
+    }
+    let mut links = Links::default();
+    let attach_others = |ebpf: &mut Ebpf, links: &mut Links| {
+        for hook in others.drain(..) {
+            if let Err(e) = program::attach(ebpf, &hook, links) {
+                missing.push(Missing { hook, reason: chain(&e) });
+            }
+        }
+    };
+    let socket = sockets(&mut ebpf, options.socket_hooks, &mut links, attach_others)?;
+    programs.extend(hooks::socket_programs(socket).iter().map(|h| h.program));
+    for m in &missing {
+        debug!("hook {} is not in use: {}", m.hook.program, m.reason);
+    }
+    Ok(Loaded { ebpf, links, socket, programs, missing })
+}
+
+/// What the kernel half is told: the kernel's layout and what the operator chose.
+fn config(options: &Options) -> Result<Config, StartError> {
+    let btf = Btf::from_kernel()?;
+    Ok(Config {
+        self_tgid: own::tgid(),
+        head_bytes: options.head_bytes,
+        wake_at: ring_size(options) / 4,
+        log: options.log_kernel.into(),
+        stall_us: options.stall_threshold.as_micros().try_into().unwrap_or(u32::MAX),
+        ..layout::read(&btf)?
+    })
+}
+
+/// The ring's size as the kernel takes it.
+fn ring_size(options: &Options) -> u32 {
+    options.ring_size.max(4096).next_power_of_two()
+}
+
+/// The maps, with the configuration in them.
+fn maps(options: &Options, config: Config) -> Result<Ebpf, StartError> {
+    let bytes = object::sized_for(options.head_bytes)?;
+    let pod = Pod(config);
+    let log_level = if options.log_kernel { aya_log::Level::Debug as u8 } else { 0 };
+    EbpfLoader::new()
+        .btf(None)
+        .allow_unsupported_maps()
+        .override_global("CONFIG", &pod, true)
+        .override_global(aya_log::LEVEL, &log_level, false)
+        .map_max_entries("CONNS", options.max_connections)
+        .map_max_entries("RING", ring_size(options))
+        .load(&bytes)
+        .map_err(|source| StartError::Load { source })
+}
+
+/// The first way to see sockets that loads and attaches; `attach_others` runs between the two, once.
+fn sockets(
+    ebpf: &mut Ebpf,
+    only: Option<SocketHooks>,
+    links: &mut Links,
+    mut attach_others: impl FnMut(&mut Ebpf, &mut Links),
+) -> Result<SocketHooks, StartError> {
+    let mut reasons = Vec::new();
+    let mut permission = false;
+    for way in SocketHooks::ALL.into_iter().filter(|way| only.is_none_or(|only| only == *way)) {
+        let hooks = hooks::socket_programs(way);
+        let result = program::load_all(ebpf, hooks).and_then(|()| {
+            attach_others(ebpf, links);
+            program::attach_all(ebpf, hooks, links).inspect_err(|_| {
+                // The others are on raw tracepoints: these are the failed way's.
+                links.release();
+                program::unload_all(ebpf, hooks);
+            })
+        });
+        match result {
+            Ok(()) => return Ok(way),
+            Err(e) => {
+                permission |= denied(&e);
+                reasons.push(format!("{}: {}", way.name(), chain(&e)));
+            }
+        }
+    }
+    Err(StartError::NoSocketHooks { reasons, permission })
+}
+
+/// The configuration as aya takes it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Pod(Config);
+
+// SAFETY: u32 fields only, no padding.
+unsafe impl aya::Pod for Pod {}
