@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::cli::{LineFormat, ReportFormat};
-use crate::kernel::hooks::{SocketHooks, Wait};
+use crate::kernel::hooks::{SocketHooks, Wait, Watched};
 use crate::kernel::load::Options;
 use crate::output::style::ColourChoice;
 use crate::parse::route::Pattern;
@@ -76,9 +76,9 @@ pub struct Settings {
     /// How to see reads and writes of sockets; by default the best that this kernel has
     #[arg(long, value_name = "HOOKS", help_heading = "Settings")]
     pub socket_hooks: Option<SocketHooks>,
-    /// What makes an event loop: waits with these calls [default: epoll]
+    /// What makes an event loop: waits with these calls; off: event loops are not watched [default: epoll]
     #[arg(long, value_name = "WAITS", value_delimiter = ',', help_heading = "Settings")]
-    pub loops: Vec<Wait>,
+    pub loops: Vec<Watched>,
     /// A turn of an event loop that takes so long is a stall [default: 100ms]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Settings")]
     #[serde(deserialize_with = "duration_key")]
@@ -171,7 +171,7 @@ impl Settings {
             max_connections: self.max_connections.unwrap_or(65_536),
             ring_size: self.ring_size.unwrap_or(4 << 20),
             head_bytes: self.head_bytes.unwrap_or(512),
-            loops: if self.loops.is_empty() { vec![Wait::Epoll] } else { self.loops.clone() },
+            loops: if self.loops.is_empty() { vec![Wait::Epoll] } else { Watched::waits(&self.loops) },
             stall_threshold: self.stall_threshold.unwrap_or(Duration::from_millis(100)),
             // A debug build is for looking into hostprof itself.
             log_kernel: self.log_kernel || cfg!(debug_assertions),

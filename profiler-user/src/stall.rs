@@ -130,7 +130,8 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-fn comm(bytes: &[u8; 16]) -> String {
+/// A thread's name.
+pub fn comm(bytes: &[u8; 16]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::kernel::hooks::Wait;
 use crate::report::{Distribution, LoopRow, StallRow};
-use crate::stall::Stall;
+use crate::stall::{Stall, comm};
 
 /// Loops and stalls in a report at the most.
 const MOST_LOOPS: usize = 1_024;
@@ -79,15 +79,16 @@ impl Loops {
         Some(self.known.entry(key).or_insert_with(new))
     }
 
-    /// The rows, busiest first; `service` names a process.
-    pub fn rows(&mut self, mut service: impl FnMut(u32) -> String) -> Vec<LoopRow> {
+    /// The rows, busiest first; `service` names the process of a loop, by its number and the thread's name, or passes it
+    /// over.
+    pub fn rows(&mut self, mut service: impl FnMut(u32, &str) -> Option<String>) -> Vec<LoopRow> {
         let rows = self.known.drain().filter_map(|(_, known)| {
             let l = &known.last;
             let open = l.at(known.seen).map_or(0, |turn| turn.length());
             let busy = l.busy.saturating_add(open);
             let lived = known.seen.saturating_sub(l.born);
             Some(LoopRow {
-                service: service(l.turn.pid),
+                service: service(l.turn.pid, &comm(&l.turn.comm))?,
                 pid: l.turn.pid,
                 tid: l.turn.tid,
                 wait: Wait::of(l.turn.wait)?,
@@ -169,7 +170,7 @@ mod tests {
         let mut turn = seen(3, 0).turn;
         (turn.start, turn.end) = (SECOND, SECOND + 200_000_000);
         loops.stall(&Stall::of(turn, false).unwrap(), "now".into());
-        let rows = loops.rows(|pid| format!("s{pid}"));
+        let rows = loops.rows(|pid, _| Some(format!("s{pid}")));
         let told: Vec<_> = rows.iter().map(|r| (r.tid, r.turns, r.busy_seconds, r.utilization)).collect();
         assert_eq!(told, [(2, 3, 1.0, 0.5), (3, 1, 0.2, 1.0)]);
         assert_eq!((rows[0].service.as_str(), rows[1].stalls.len()), ("s10", 1));
@@ -181,6 +182,6 @@ mod tests {
         for tid in 0..MOST_LOOPS as u32 + 2 {
             loops.see(&seen(tid, 1), true, 2 * SECOND);
         }
-        assert_eq!((loops.overflowed, loops.rows(|_| String::new()).len()), (2, MOST_LOOPS));
+        assert_eq!((loops.overflowed, loops.rows(|_, _| Some(String::new())).len()), (2, MOST_LOOPS));
     }
 }

@@ -18,6 +18,7 @@ use crate::kernel::own;
 use crate::kernel::{memlock, run_time::RunTime};
 use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
 use crate::source::Source;
+use crate::stall::Stall;
 
 /// A running capture.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Capture {
 pub struct Outcome {
     pub report: Report,
     pub series: Vec<Series>,
+    /// Stalls that nobody has taken.
+    pub stalls: Vec<Stall>,
 }
 
 impl Capture {
@@ -96,7 +99,7 @@ impl Capture {
         }
     }
 
-    /// Exchanges that should have been shown and were not, by reason.
+    /// What should have been shown and was not, by reason.
     pub fn lost(&self) -> Counters {
         let c = |counter| self.source.session.counter(counter);
         let all = [
@@ -129,12 +132,14 @@ impl Capture {
         let probe_seconds = self.run_time.as_ref().and_then(RunTime::seconds);
         let kernel_map_bytes = Some(self.source.session.map_bytes()).filter(|n| *n > 0);
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
-        let event_loops = self.lookout.finish(&mut self.source.session, pipeline, clock);
+        self.lookout.last_look(&mut self.source.session, pipeline);
         self.source.close(|bytes| {
             if let Some(finished) = pipeline.feed(bytes) {
                 see(&finished, clock);
             }
         });
+        let event_loops = self.lookout.finish(pipeline, clock);
+        let stalls = self.lookout.take();
         let end = self.clock.at(monotonic());
         let seconds = self.begun.elapsed().as_secs_f64();
         let session = &self.source.session;
@@ -154,6 +159,7 @@ impl Capture {
             ("shared_turns", c(Counter::SharedTurns)),
             ("switch_lost", c(Counter::SwitchLost)),
             ("wait_lost", c(Counter::WaitLost)),
+            ("probe_missed", session.missed_of_loops()),
         ];
         let loop_events = loop_events.into_iter().filter(|(_, n)| *n > 0);
         let loop_events = loop_events.map(|(name, n)| (name.to_owned(), n));
@@ -162,7 +168,7 @@ impl Capture {
             hooks: Hooks {
                 socket: session.socket.name().into(),
                 arrival: session.has("data_ready").then(|| "sk_data_ready".into()),
-                loops: session.has("wait_enter").then(|| "wait tracepoints".into()),
+                loops: session.watches_loops.then(|| "wait tracepoints".into()),
                 connections: session.has("set_state").then(|| "inet_sock_set_state".into()),
                 tls: None,
             },
@@ -195,7 +201,7 @@ impl Capture {
             services,
             event_loops,
         };
-        Outcome { report, series }
+        Outcome { report, series, stalls }
     }
 }
 

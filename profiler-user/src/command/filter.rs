@@ -46,17 +46,29 @@ impl Filter {
             && (s.cgroup.is_empty() || self.in_cgroup(process))
     }
 
-    /// True when a stall of this process is wanted. A loop has no port and no protocol of its own, and is no error.
+    /// True when this stall is wanted.
     pub fn wants_stall(&mut self, stall: &Stall, process: &Process, processes: &mut ProcessTable) -> bool {
+        self.settings.slower_than.is_none_or(|t| stall.seconds > t.as_secs_f64())
+            && self.wants_loop(stall.pid, &stall.comm, process, processes)
+    }
+
+    /// True when an event loop of this process is wanted; `comm` is its thread's name. A loop has no port and no
+    /// protocol of its own, and is no error: who asks for one of these asks for exchanges.
+    pub fn wants_loop(
+        &mut self,
+        pid: u32,
+        comm: &str,
+        process: &Process,
+        processes: &mut ProcessTable,
+    ) -> bool {
         let s = &self.settings;
         s.port.is_empty()
             && s.protocol.is_empty()
             && !s.errors
-            && any(&s.pid, |p| *p == stall.pid)
-            && any(&s.comm, |c| *c == process.comm || *c == stall.comm)
+            && any(&s.pid, |p| *p == pid)
+            && any(&s.comm, |c| *c == process.comm || *c == comm)
             && any(&s.container, |c| process.container.as_ref().is_some_and(|id| id.starts_with(c.as_str())))
-            && s.slower_than.is_none_or(|t| stall.seconds > t.as_secs_f64())
-            && self.root.is_none_or(|root| processes.is_descendant(stall.pid, root))
+            && self.root.is_none_or(|root| processes.is_descendant(pid, root))
             && (s.cgroup.is_empty() || self.in_cgroup(process))
     }
 

@@ -33,6 +33,8 @@ pub struct Lookout {
     table: Vec<Loop>,
     loops: Loops,
     told: Vec<Stall>,
+    /// Those under way at the last look.
+    open: Vec<Stall>,
     next: Instant,
     next_sets: Instant,
 }
@@ -45,6 +47,7 @@ impl Lookout {
             table: Vec::new(),
             loops: Loops::default(),
             told: Vec::new(),
+            open: Vec::new(),
             next: Instant::now(),
             next_sets: Instant::now() + SETS_EVERY,
         }
@@ -62,6 +65,9 @@ impl Lookout {
 
     /// Looks, if it is time to.
     pub fn turn(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
+        if !session.watches_loops {
+            return;
+        }
         let begun = Instant::now();
         self.ended(pipeline, clock);
         if begun < self.next {
@@ -78,26 +84,28 @@ impl Lookout {
         self.next = begun + EVERY.max(begun.elapsed() * SHARE);
     }
 
-    /// The rows of the report. To be called while the hooks are attached; stalls that still go on are in it.
-    pub fn finish(
-        &mut self,
-        session: &mut Session,
-        pipeline: &mut Pipeline,
-        clock: &WallClock,
-    ) -> Vec<LoopRow> {
-        self.ended(pipeline, clock);
+    /// The last look at the loops, while the hooks are attached.
+    pub fn last_look(&mut self, session: &mut Session, pipeline: &mut Pipeline) {
+        if !session.watches_loops {
+            return;
+        }
         self.read(session, pipeline);
         for l in &self.table {
             if let Some(turns) = session.turns(l.task) {
                 self.loops.turns(l, &turns);
             }
         }
-        for stall in self.watch.running(&self.table, monotonic(), &mut self.sight) {
-            if pipeline.wants_stall(&stall) {
-                self.loops.stall(&stall, start(&stall, clock));
-            }
+        self.open = self.watch.running(&self.table, monotonic(), &mut self.sight);
+        self.open.retain(|stall| pipeline.wants_stall(stall));
+    }
+
+    /// The rows of the report, once the last records have come. Stalls that still went on at the last look are in it.
+    pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
+        self.ended(pipeline, clock);
+        for stall in &self.open {
+            self.loops.stall(stall, start(stall, clock));
         }
-        self.loops.rows(|pid| pipeline.service(pid))
+        self.loops.rows(|pid, comm| pipeline.service_of_loop(pid, comm))
     }
 
     fn ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
@@ -106,6 +114,7 @@ impl Lookout {
         for stall in &mut stalls {
             self.watch.ended(stall, monotonic(), &mut self.sight);
             self.loops.stall(stall, start(stall, clock));
+            self.open.retain(|open| (open.tid, open.turn.start) != (stall.tid, stall.turn.start));
         }
         self.tell(stalls);
     }

@@ -104,11 +104,13 @@ impl Pipeline {
         self.servers.contains(&tid)
     }
 
-    /// The service of a process.
-    pub fn service(&mut self, pid: u32) -> String {
-        let process = self.processes.lookup(pid, "");
+    /// The service of a loop's process, if the loop passes the filters.
+    pub fn service_of_loop(&mut self, pid: u32, comm: &str) -> Option<String> {
+        let process = self.processes.lookup(pid, comm);
         let processes = &mut self.processes;
-        self.services.assign(&process, |parent| Some(processes.lookup(parent, ""))).to_string()
+        self.filter
+            .wants_loop(pid, comm, &process, processes)
+            .then(|| self.services.assign(&process, |parent| Some(processes.lookup(parent, ""))).to_string())
     }
 
     /// Whether a stall passes the filters.

@@ -51,7 +51,9 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
     if let Some(e) = lines.failed.take() {
         return Err(e).context("cannot write to stdout");
     }
-    capture.finish(|finished, clock| lines.show(finished, clock));
+    let clock = capture.clock;
+    let outcome = capture.finish(|finished, clock| lines.show(finished, clock));
+    lines.stalls(outcome.stalls, &clock);
     lines.flush();
     lines.failed.map_or(Ok(()), |e| Err(e).context("cannot write to stdout"))
 }

@@ -4,7 +4,7 @@
 
 mod loops;
 
-pub use loops::{BLOCKING_CALL, Wait, loops};
+pub use loops::{BEGINS, BLOCKING_CALL, Wait, Watched, loops, needs, watches_loops};
 
 use serde::{Deserialize, Serialize};
 

@@ -31,6 +31,9 @@ pub struct Options {
     pub log_kernel: bool,
 }
 
+/// The maps of event loops, which take as much memory as they have room.
+const LOOP_MAPS: [&str; 3] = ["LOOPS", "SETS", "TURNS"];
+
 /// The kernel half, loaded and attached.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
@@ -39,6 +42,8 @@ pub(super) struct Loaded {
     pub(super) socket: SocketHooks,
     /// The programs in use, the sweep and the stages included.
     pub(super) programs: Vec<&'static str>,
+    /// Whether waits for events are seen.
+    pub(super) watches_loops: bool,
     pub(super) missing: Vec<Missing>,
 }
 
@@ -73,6 +78,9 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
     let mut links = Links::default();
     let attach_others = |ebpf: &mut Ebpf, links: &mut Links| {
         for hook in others.drain(..) {
+            if missing.iter().any(|m| hooks::needs(hook.program, m.hook.program)) {
+                continue;
+            }
             if let Err(e) = program::attach(ebpf, &hook, links) {
                 missing.push(Missing { hook, reason: chain(&e) });
             }
@@ -80,10 +88,19 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
     };
     let socket = sockets(&mut ebpf, options.socket_hooks, &mut links, attach_others)?;
     programs.extend(hooks::socket_programs(socket).iter().map(|h| h.program));
+    let attached = |program: &str| {
+        !missing.iter().any(|m| m.hook.program == program || hooks::needs(program, m.hook.program))
+    };
+    programs.retain(|program| attached(program));
+    let watches_loops = programs.iter().any(|program| hooks::BEGINS.contains(program));
+    if !watches_loops {
+        // The scheduler's hooks have nothing to look for.
+        program::unload_all(&mut ebpf, &hooks::loops(&options.loops));
+    }
     for m in &missing {
         debug!("hook {} is not in use: {}", m.hook.program, m.reason);
     }
-    Ok(Loaded { ebpf, links, socket, programs, missing })
+    Ok(Loaded { ebpf, links, socket, programs, watches_loops, missing })
 }
 
 /// What the kernel half is told: the kernel's layout and what the operator chose.
@@ -109,7 +126,13 @@ fn maps(options: &Options, config: Config) -> Result<Ebpf, StartError> {
     let bytes = object::sized_for(options.head_bytes)?;
     let pod = Pod(config);
     let log_level = if options.log_kernel { aya_log::Level::Debug as u8 } else { 0 };
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    if options.loops.is_empty() {
+        LOOP_MAPS.iter().for_each(|map| {
+            loader.map_max_entries(map, 1);
+        });
+    }
+    loader
         .btf(None)
         .allow_unsupported_maps()
         .override_global("CONFIG", &pod, true)

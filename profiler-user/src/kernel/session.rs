@@ -31,6 +31,8 @@ pub struct Session {
     pub missing: Vec<Missing>,
     counters: PerCpuArray<MapData, u64>,
     programs: Vec<&'static str>,
+    /// Whether event loops are watched.
+    pub watches_loops: bool,
     sweep_buffer: batch::Buffer,
     misses: Misses,
     loops: LoopReader,
@@ -43,7 +45,7 @@ impl Session {
     /// Loads and attaches, silently: until [`Session::arm`] only the notices of processes come. Returns the session and
     /// the ring that the records come out of.
     pub fn start(options: &Options) -> Result<(Self, RingBuf<MapData>), StartError> {
-        let Loaded { mut ebpf, links, socket, programs, missing } = load::load(options)?;
+        let Loaded { mut ebpf, links, socket, programs, watches_loops, missing } = load::load(options)?;
         let map_bytes = ebpf.maps().filter_map(|(_, m)| batch::map_fd(m)).map(batch::memlock).sum();
         let logger = if options.log_kernel {
             EbpfLogger::init(&mut ebpf).map_err(|e| warn!("no diagnostics of the kernel half: {e}")).ok()
@@ -59,6 +61,7 @@ impl Session {
             missing,
             counters,
             programs,
+            watches_loops,
             sweep_buffer: batch::Buffer::default(),
             misses: Misses::default(),
             loops: LoopReader::default(),
@@ -76,7 +79,7 @@ impl Session {
 
     /// True when this program is attached.
     pub fn has(&self, program: &str) -> bool {
-        self.programs.contains(&program) && !self.missing.iter().any(|m| m.hook.program == program)
+        self.programs.contains(&program)
     }
 
     /// The kernel half's counter, summed over CPUs.
@@ -86,7 +89,12 @@ impl Session {
 
     /// Events that the kernel let pass without our programs since they were armed, as of the last sweep.
     pub fn missed(&self) -> u64 {
-        self.misses.count()
+        self.misses.exchanges()
+    }
+
+    /// The same, of the programs that watch event loops.
+    pub fn missed_of_loops(&self) -> u64 {
+        self.misses.loops()
     }
 
     /// Looks at every connection and has the idle ones looked at by the kernel half; `last`, when no more will come,

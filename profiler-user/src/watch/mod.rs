@@ -17,7 +17,8 @@ use rustc_hash::FxHashMap;
 use crate::kernel::syscalls;
 use crate::stall::{Confidence, Stall, Waiting};
 
-/// A stall that goes on is told of so often.
+/// A stall that goes on is told of so often; one of low confidence, which may be a thread that has left its loop for
+/// good, each time it has become twice as long.
 const REPEAT_NS: u64 = 1_000_000_000;
 /// What was found out about a stall waits so long for its record.
 const KEEP_NS: u64 = 5_000_000_000;
@@ -84,13 +85,18 @@ impl Watch {
             if now < seen.next {
                 continue;
             }
-            seen.next = now + REPEAT_NS;
             // Who waits changes while it lasts.
             seen.connections = sight.connections(turn.pid, turn.set).or(seen.connections);
-            told.extend(Stall::of(turn, true));
-        }
-        for stall in &mut told {
-            self.dress(stall, now);
+            let Some(mut stall) = Stall::of(turn, true) else { continue };
+            self.dress(&mut stall, now);
+            let pause = match stall.confidence {
+                Confidence::High => REPEAT_NS,
+                Confidence::Low => REPEAT_NS.max(turn.length()),
+            };
+            if let Some(seen) = self.seen.get_mut(&(turn.tid, turn.start)) {
+                seen.next = now + pause;
+            }
+            told.push(stall);
         }
         self.seen.retain(|_, seen| now.saturating_sub(seen.last) < KEEP_NS);
         told

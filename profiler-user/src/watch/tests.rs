@@ -66,6 +66,20 @@ fn a_stall_is_told_of_while_it_lasts_and_again() {
 }
 
 #[test]
+fn a_thread_that_does_not_come_back_is_told_of_ever_less_often() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let l = loop_of(11, 5);
+    let told = |watch: &mut Watch, world: &mut World| {
+        let looks = (0..=4_000).map(|n| n * 25 * MS);
+        looks.map(|at| watch.look(&[l], SECOND + at, world).len()).sum::<usize>()
+    };
+    assert_eq!(told(&mut watch, &mut world), 9, "in 100 s, of low confidence");
+    let mut watch = Watch::new(100 * MS);
+    world.connections = Some(Connections { accepted: 1, ..Connections::default() });
+    assert_eq!(told(&mut watch, &mut world), 100, "clients wait for this one");
+}
+
+#[test]
 fn targets_are_looked_up_once_and_only_descriptors() {
     let (mut watch, mut world) = (watch(), World::default());
     let mut l = loop_of(11, 5);
@@ -95,21 +109,21 @@ fn a_loop_with_an_accepted_connection_is_a_servers() {
     world.connections = Some(Connections::default());
     assert_eq!(watch.look(&[l], 4 * SECOND, &mut world)[0].confidence, Confidence::Low, "no connection");
     world.connections = Some(Connections { accepted: 3, unread: 2, backlog: 1 });
-    let told = &watch.look(&[l], 6 * SECOND, &mut world)[0];
+    let told = &watch.look(&[l], 8 * SECOND, &mut world)[0];
     assert_eq!(told.confidence, Confidence::High);
     assert_eq!(told.waiting, Some(Waiting { requests: 2, connections: 1 }));
     // At its end the connection is closed already.
     world.connections = Some(Connections::default());
-    l.wait_enter(kind::EPOLL, 5, 100 * MS, 7 * SECOND);
+    l.wait_enter(kind::EPOLL, 5, 100 * MS, 9 * SECOND);
     let mut ended = Stall::of(l.turn, false).unwrap();
-    watch.ended(&mut ended, 7 * SECOND, &mut world);
+    watch.ended(&mut ended, 9 * SECOND, &mut world);
     assert_eq!(ended.confidence, Confidence::High);
     // The next one is too short to be looked at.
     ended.turn.start += SECOND;
-    watch.ended(&mut ended, 9 * SECOND, &mut world);
+    watch.ended(&mut ended, 11 * SECOND, &mut world);
     assert_eq!(ended.confidence, Confidence::High, "it served a moment ago");
     ended.turn.start += SECOND;
-    watch.ended(&mut ended, 9 * SECOND + SERVING_NS, &mut world);
+    watch.ended(&mut ended, 11 * SECOND + SERVING_NS, &mut world);
     assert_eq!(ended.confidence, Confidence::Low, "it has served no one for long");
 }
 

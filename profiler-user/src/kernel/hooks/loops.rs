@@ -5,9 +5,21 @@ use serde::{Deserialize, Serialize};
 use super::{Hook, Point};
 
 /// What an event loop waits with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
+    Epoll,
+    Poll,
+    Select,
+    IoUring,
+}
+
+/// A value of `--loops`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Watched {
+    /// No event loops: nothing is attached for them.
+    Off,
     Epoll,
     Poll,
     Select,
@@ -15,7 +27,26 @@ pub enum Wait {
     IoUring,
 }
 
+impl Watched {
+    /// The waits that these values name, each once; `off` goes before all others.
+    pub fn waits(chosen: &[Self]) -> Vec<Wait> {
+        if chosen.contains(&Self::Off) {
+            return Vec::new();
+        }
+        let has = |value: Self| chosen.contains(&value);
+        let all = [
+            (Self::Epoll, Wait::Epoll),
+            (Self::Poll, Wait::Poll),
+            (Self::Select, Wait::Select),
+            (Self::IoUring, Wait::IoUring),
+        ];
+        all.into_iter().filter(|(value, _)| has(*value)).map(|(_, wait)| wait).collect()
+    }
+}
+
 impl Wait {
+    const ALL: [Self; 4] = [Self::Epoll, Self::Poll, Self::Select, Self::IoUring];
+
     /// By the number that the kernel half gives it.
     pub fn of(kind: u32) -> Option<Self> {
         use profiler_ebpf::wait::kind;
@@ -46,6 +77,22 @@ pub const BLOCKING_CALL: Hook = Hook {
     without: "a stall says how long it was blocked, not in what",
 };
 
+/// The programs with which the watch over a thread begins.
+pub const BEGINS: [&str; 2] = ["wait_enter", "ring_enter"];
+
+/// What no loop is watched without: turns without an end, or those of ended threads, would be stalls that nobody has.
+const NEEDED: [&str; 2] = ["loop_exit", "wait_exit"];
+
+/// Whether a program begins to watch loops, and is of no use, or of harm, when this other one is missing.
+pub fn needs(begin: &str, other: &str) -> bool {
+    BEGINS.contains(&begin) && NEEDED.contains(&other)
+}
+
+/// Whether this program sees event loops, and no exchanges.
+pub fn watches_loops(program: &str) -> bool {
+    loops(&Wait::ALL).iter().any(|hook| hook.program == program)
+}
+
 const WITHOUT: &str = "event loops are not watched";
 
 /// The hooks for these kinds of waits, in the order in which they are to be attached: a wait's end before its begin, and
@@ -59,7 +106,7 @@ pub fn loops(waits: &[Wait]) -> Vec<Hook> {
             program: "loop_exit",
             point: Point::Raw("sched_process_exit"),
             gives: "ends of threads with event loops",
-            without: "the table of event loops may fill with ended threads",
+            without: WITHOUT,
         },
         Hook {
             program: "loop_exec",
@@ -127,5 +174,19 @@ mod tests {
         ];
         assert_eq!(programs, expected);
         assert!(loops(&[]).is_empty());
+    }
+
+    #[test]
+    fn off_goes_before_all_others() {
+        let waits = |chosen: &[Watched]| Watched::waits(chosen);
+        assert_eq!(waits(&[Watched::Poll, Watched::Epoll, Watched::Poll]), [Wait::Epoll, Wait::Poll]);
+        assert_eq!(waits(&[Watched::Epoll, Watched::Off]), []);
+        assert!(watches_loops("wait_exit") && !watches_loops("sock_recv"));
+    }
+
+    #[test]
+    fn nothing_begins_to_be_watched_that_is_not_seen_to_end() {
+        assert!(needs("wait_enter", "loop_exit") && needs("ring_enter", "wait_exit"));
+        assert!(!needs("wait_enter", "loop_wake") && !needs("sock_recv", "loop_exit"));
     }
 }
