@@ -12,8 +12,10 @@ use serde_json::Value;
 
 /// Longer than a stall is told of again.
 const LONG_MS: u32 = 3_000;
-/// A stall is to be known long before such a one ends.
-const SOON: f64 = 0.5;
+/// A stall is told of within 150 ms of the threshold, 100 ms, where the machine lets hostprof run: in one of some runs.
+/// In each of them it is told of long before it ends.
+const SOON: f64 = 0.250;
+const RUNS: usize = 3;
 
 fn seconds(stall: &Value) -> f64 {
     stall["seconds"].as_f64().unwrap_or(f64::NAN)
@@ -34,32 +36,38 @@ fn wait_for<T>(trace: &Trace, mut found: impl FnMut(&[Value]) -> Option<T>) -> R
 #[test]
 fn a_stall_is_told_of_before_it_ends_and_updated() -> Result<()> {
     for runtime in LoopRuntime::ALL {
-        let server = Stalling::start(runtime)?;
-        server.get("wait", 1)?;
-        let trace = Trace::start(&[])?;
-        thread::scope(|scope| -> Result<()> {
-            let client = scope.spawn(|| server.get("sleep", LONG_MS));
-            let first =
-                wait_for(&trace, |lines| server.announced(lines).first().map(|line| (*line).clone()))?;
-            ensure!(server.held().is_empty(), "{runtime:?}: the handler was done before it was told of");
-            ensure!(seconds(&first) < SOON, "{runtime:?}: told of late: {first:#}");
-            ensure!(first["confidence"] == "high", "{runtime:?}: it has a connection: {first:#}");
-            client.join().expect("the client panicked")
-        })?;
-        trace.settle(|lines| server.stalls(lines).len())?;
-        let lines = trace.finish_whole()?;
-        let (announced, ended) = (server.announced(&lines), server.stalls(&lines));
-        ensure!(ended.len() == 1, "{runtime:?}: {ended:#?}");
-        ensure!((2..=4).contains(&announced.len()), "{runtime:?}: not every second: {announced:#?}");
-        ensure!(
-            announced.iter().all(|line| line["start"] == ended[0]["start"]),
-            "another stall: {announced:#?}"
-        );
-        ensure!(announced.windows(2).all(|pair| seconds(pair[0]) < seconds(pair[1])), "{announced:#?}");
-        ensure!(ended[0]["confidence"] == "high", "{runtime:?}: {:#}", ended[0]);
-        server.stop()?;
+        let mut told_at = Vec::new();
+        while told_at.len() < RUNS && told_at.iter().all(|seconds| *seconds >= SOON) {
+            told_at.push(told_while_it_lasts(runtime)?);
+        }
+        ensure!(told_at.iter().any(|seconds| *seconds < SOON), "{runtime:?}: told of late: {told_at:?}");
     }
     Ok(())
+}
+
+/// Has the loop held once; returns how long it was when it was first told of.
+fn told_while_it_lasts(runtime: LoopRuntime) -> Result<f64> {
+    let server = Stalling::start(runtime)?;
+    server.get("wait", 1)?;
+    let trace = Trace::start(&[])?;
+    let first = thread::scope(|scope| -> Result<Value> {
+        let client = scope.spawn(|| server.get("sleep", LONG_MS));
+        let first = wait_for(&trace, |lines| server.announced(lines).first().map(|line| (*line).clone()))?;
+        ensure!(server.held().is_empty(), "{runtime:?}: the handler was done before it was told of");
+        ensure!(first["confidence"] == "high", "{runtime:?}: it has a connection: {first:#}");
+        client.join().expect("the client panicked")?;
+        Ok(first)
+    })?;
+    trace.settle(|lines| server.stalls(lines).len())?;
+    let lines = trace.finish_whole()?;
+    let (announced, ended) = (server.announced(&lines), server.stalls(&lines));
+    ensure!(ended.len() == 1, "{runtime:?}: {ended:#?}");
+    ensure!((2..=4).contains(&announced.len()), "{runtime:?}: not every second: {announced:#?}");
+    ensure!(announced.iter().all(|line| line["start"] == ended[0]["start"]), "another stall: {announced:#?}");
+    ensure!(announced.windows(2).all(|pair| seconds(pair[0]) < seconds(pair[1])), "{announced:#?}");
+    ensure!(ended[0]["confidence"] == "high", "{runtime:?}: {:#}", ended[0]);
+    server.stop()?;
+    Ok(seconds(&first))
 }
 
 #[test]

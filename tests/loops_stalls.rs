@@ -12,8 +12,10 @@ const HOLD_MS: u32 = 300;
 const TIMES: usize = 5;
 
 /// A stall is longer than the handler by the rest of its turn: the framework's work before and after, and whatever the
-/// machine does meanwhile. The median tells whether the clock is right.
-const MEDIAN_REST: f64 = 0.010;
+/// machine does meanwhile. The median tells whether the clock is right, of the best of some runs: other work on the
+/// machine makes turns longer now and then, a wrong clock does in each run.
+const MEDIAN_REST: f64 = 0.005;
+const RUNS: usize = 3;
 
 fn number(stall: &Value, field: &str) -> f64 {
     stall[field].as_f64().unwrap_or(f64::NAN)
@@ -25,6 +27,17 @@ fn call(stall: &Value) -> &str {
 }
 
 fn holds(runtime: LoopRuntime, kind: &str, expected: &str) -> Result<()> {
+    let mut medians = Vec::new();
+    while medians.len() < RUNS && medians.iter().all(|median| *median >= MEDIAN_REST) {
+        medians.push(median_rest(runtime, kind, expected)?);
+    }
+    let right = medians.iter().any(|median| *median < MEDIAN_REST);
+    ensure!(right, "{runtime:?} {kind}: stalls are longer than their handlers by {medians:?}");
+    Ok(())
+}
+
+/// Has the loop held some times; returns by how much the stalls are longer than the handlers, the median.
+fn median_rest(runtime: LoopRuntime, kind: &str, expected: &str) -> Result<f64> {
     let server = Stalling::start(runtime)?;
     // Code is compiled and connections are opened for the first time.
     server.get("wait", 1)?;
@@ -54,9 +67,8 @@ fn holds(runtime: LoopRuntime, kind: &str, expected: &str) -> Result<()> {
         }
     }
     rests.sort_by(f64::total_cmp);
-    let median = rests[TIMES / 2];
-    ensure!(median < MEDIAN_REST, "{runtime:?} {kind}: stalls are longer than their handlers by {rests:?}");
-    server.stop()
+    server.stop()?;
+    Ok(rests[TIMES / 2])
 }
 
 #[test]
@@ -109,6 +121,41 @@ fn the_threshold_is_the_operators() -> Result<()> {
     let stalls = server.stalls(&lines);
     ensure!(stalls.len() == 1 && number(stalls[0], "seconds") >= 0.25, "not the one of 250 ms: {stalls:#?}");
     server.stop()
+}
+
+/// Stalls pass the filters that say whose they are, and none of those that only an exchange can pass.
+#[test]
+fn filters_hold_for_stalls() -> Result<()> {
+    let [ours, other] = [Stalling::start(LoopRuntime::Asyncio)?, Stalling::start(LoopRuntime::Asyncio)?];
+    let (pid, port) = (ours.pid().to_string(), ours.address().port()?.to_string());
+    for (filters, expected) in [
+        (&["--pid", &pid][..], [2, 0]),
+        (&["--pid", &pid, "--slower-than", "200ms"], [1, 0]),
+        (&["--protocol", "http"], [0, 0]),
+        (&["--protocol", "mysql"], [0, 0]),
+        (&["--port", &port], [0, 0]),
+        (&["--errors"], [0, 0]),
+        (&["--loops", "off"], [0, 0]),
+        (&[], [2, 2]),
+    ] {
+        let trace = Trace::start(filters)?;
+        for server in [&ours, &other] {
+            // A wait that began before the attach is not known to be a loop's.
+            server.get("wait", 1)?;
+            server.get("sleep", 150)?;
+            server.get("sleep", 250)?;
+        }
+        let count = |lines: &[Value]| [&ours, &other].map(|server| server.stalls(lines).len());
+        trace.settle(|lines| count(lines).iter().sum())?;
+        let lines = trace.finish_whole()?;
+        ensure!(count(&lines) == expected, "{filters:?}: {:?} of {expected:?}", count(&lines));
+        if expected == [0, 0] {
+            let stalls: Vec<_> = lines.iter().filter(|line| line["type"] == "stall").collect();
+            ensure!(stalls.is_empty(), "{filters:?}: anybody's: {stalls:#?}");
+        }
+    }
+    ours.stop()?;
+    other.stop()
 }
 
 /// Go's threads share one set: the time between two waits of one of them means nothing. They are seen to park for

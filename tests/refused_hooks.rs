@@ -49,7 +49,7 @@ fn each_hook_that_is_refused_costs_only_what_it_gives() {
         (&[Refused::Tracepoint("inet_sock_set_state", EPERM)], "set_state", "TCP connections"),
         (&[Refused::Tracepoint("sched_process_fork", ENOENT)], "process_fork", "new processes"),
         (&[Refused::Program("process_exec", EACCES)], "process_exec", "new programs"),
-        (&[Refused::Tracepoint("sched_process_exit", ENOENT)], "process_exit", "ends of processes"),
+        (&[Refused::Program("process_exit", EINVAL)], "process_exit", "ends of processes"),
         (&[Refused::Program("sweep", EINVAL)], "sweep", "idle connection"),
     ] {
         let report = record(refused).report().unwrap();
@@ -77,6 +77,28 @@ fn each_hook_that_is_refused_costs_only_what_it_gives() {
     }
 }
 
+/// Event loops are watched as a whole or, where their ends would not be seen, not at all; exchanges do not suffer.
+#[test]
+fn each_hook_of_event_loops_that_is_refused_costs_only_what_it_gives() {
+    for (refused, program, watched) in [
+        (&[Refused::Program("wait_enter", EINVAL)][..], "wait_enter", false),
+        (&[Refused::Program("wait_exit", EACCES)], "wait_exit", false),
+        (&[Refused::Program("loop_exit", EINVAL)], "loop_exit", false),
+        (&[Refused::Program("loop_exec", EINVAL)], "loop_exec", true),
+        (&[Refused::Program("loop_switch", EINVAL)], "loop_switch", true),
+        (&[Refused::Tracepoint("sched_switch", ENOENT)], "loop_switch", true),
+        (&[Refused::Tracepoint("sched_wakeup", EPERM)], "loop_wake", true),
+    ] {
+        let report = record(refused).report().unwrap();
+        assert_eq!(counts(&report), [REQUESTS; 2], "{refused:?}: {:#}", report.json()["http"]);
+        assert!(report.lost().is_empty(), "{refused:?}: {:?}", report.lost());
+        let said = report.json()["capture"]["limits"].as_array().unwrap();
+        assert!(said.len() == 1 && said[0].as_str().unwrap().contains(program), "{refused:?}: {said:?}");
+        let hooks = &report.json()["capture"]["hooks"];
+        assert_eq!(hooks["loops"].is_string(), watched, "{refused:?}: {hooks}");
+    }
+}
+
 #[test]
 fn with_every_optional_hook_refused_requests_are_counted_all_the_same() {
     const REFUSED: &[Refused] = &[
@@ -85,10 +107,17 @@ fn with_every_optional_hook_refused_requests_are_counted_all_the_same() {
         Refused::Tracepoint("sched_process_fork", ENOENT),
         Refused::Tracepoint("sched_process_exec", ENOENT),
         Refused::Tracepoint("sched_process_exit", ENOENT),
+        Refused::Tracepoint("sched_switch", ENOENT),
+        Refused::Tracepoint("sched_wakeup", ENOENT),
+        Refused::Program("wait_enter", EINVAL),
+        Refused::Program("wait_exit", EINVAL),
     ];
+    // Two programs hang on each of these.
+    const TWICE: usize = 2;
     let report = record(REFUSED).report().unwrap();
     assert_eq!(counts(&report), [REQUESTS; 2], "{:#}", report.json()["http"]);
-    assert_eq!(report.json()["capture"]["limits"].as_array().unwrap().len(), REFUSED.len());
+    let said = report.json()["capture"]["limits"].as_array().unwrap();
+    assert_eq!(said.len(), REFUSED.len() + TWICE, "{said:#?}");
 }
 
 #[test]

@@ -231,7 +231,8 @@ fn rights(caps: Capabilities) -> Vec<String> {
     let table = [
         (
             Capability::SysPtrace,
-            "Without CAP_SYS_PTRACE there are no executables of other users' processes: services go by their command line.",
+            "Without CAP_SYS_PTRACE there are no executables of other users' processes: services go by their command line. \
+             Nor is it known what their event loops were blocked on and who waited for them: their stalls are of low confidence.",
         ),
         (
             Capability::DacReadSearch,

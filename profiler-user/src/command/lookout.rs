@@ -10,6 +10,7 @@ use rustc_hash::FxHashSet;
 use super::pipeline::Pipeline;
 use crate::aggregate::loops::Loops;
 use crate::clock::{WallClock, monotonic};
+use crate::kernel::own;
 use crate::kernel::session::Session;
 use crate::report::LoopRow;
 use crate::stall::Stall;
@@ -43,7 +44,7 @@ impl Lookout {
     pub fn new(threshold: Duration) -> Self {
         Self {
             watch: Watch::new(threshold.as_nanos() as u64),
-            sight: Descriptors::default(),
+            sight: Descriptors::new(own::numbers_are_the_kernels()),
             table: Vec::new(),
             loops: Loops::default(),
             told: Vec::new(),

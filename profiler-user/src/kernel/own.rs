@@ -109,6 +109,11 @@ pub fn proc_root() -> &'static Path {
     Path::new(if proc_is_the_kernels() { "/proc" } else { "/dev/null" })
 }
 
+/// Whether the kernel's numbers are ours too, for system calls and in `/proc`.
+pub fn numbers_are_the_kernels() -> bool {
+    tgid() == std::process::id() && proc_is_the_kernels()
+}
+
 /// What it costs to be in another pid namespace than the first; `None` in the first.
 pub fn namespace_problem() -> Option<&'static str> {
     (!is_in_initial_namespace() || !proc_is_the_kernels()).then_some(
@@ -137,5 +142,6 @@ mod tests {
             Err(_) => assert!(agree, "without the right to ask, our own idea of it"),
         }
         assert_eq!(proc_root() == Path::new("/proc"), agree);
+        assert_eq!(numbers_are_the_kernels(), agree);
     }
 }

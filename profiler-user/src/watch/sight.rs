@@ -27,13 +27,18 @@ const UNACKED: usize = 24;
 type Listening = FxHashMap<u64, (Instant, FxHashSet<u16>)>;
 
 /// The descriptors of the host's processes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Descriptors {
+    /// The kernel numbers processes as we do: otherwise another process's would be looked at.
+    numbered: bool,
     listening: Listening,
 }
 
 impl Sight for Descriptors {
     fn connections(&mut self, pid: u32, set: i32) -> Option<Connections> {
+        if !self.numbered {
+            return None;
+        }
         let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{set}")).ok()?;
         let members = text
             .lines()
@@ -54,6 +59,9 @@ impl Sight for Descriptors {
     }
 
     fn name(&mut self, pid: u32, descriptor: u64) -> Option<String> {
+        if !self.numbered {
+            return None;
+        }
         let link = fs::read_link(format!("/proc/{pid}/fd/{}", descriptor as i32)).ok()?;
         let link = link.to_string_lossy().into_owned();
         if !link.starts_with("socket:") {
@@ -70,6 +78,11 @@ impl Sight for Descriptors {
 }
 
 impl Descriptors {
+    /// `numbered`: whether the kernel numbers processes as we do.
+    pub fn new(numbered: bool) -> Self {
+        Self { numbered, listening: Listening::default() }
+    }
+
     /// The ports listened on in the process's network namespace.
     fn listening(&mut self, pid: u32) -> &FxHashSet<u16> {
         let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok();
