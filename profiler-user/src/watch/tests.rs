@@ -73,7 +73,7 @@ fn a_thread_that_does_not_come_back_is_told_of_ever_less_often() {
         let looks = (0..=4_000).map(|n| n * 25 * MS);
         looks.map(|at| watch.look(&[l], SECOND + at, world).len()).sum::<usize>()
     };
-    assert_eq!(told(&mut watch, &mut world), 9, "in 100 s, of low confidence");
+    assert_eq!(told(&mut watch, &mut world), 8, "in 100 s, of low confidence");
     let mut watch = Watch::new(100 * MS);
     world.connections = Some(Connections { accepted: 1, ..Connections::default() });
     assert_eq!(told(&mut watch, &mut world), 100, "clients wait for this one");
