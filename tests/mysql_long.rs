@@ -8,7 +8,7 @@
 use std::{fs, path::Path, process::Command};
 
 use hostprof_tests::{
-    Address, Database, Engine, MysqlLine, Process, Recording, Trace,
+    Address, Database, Engine, MysqlLine, Recording, Trace,
     database::{PASSWORD, SCHEMA, USER},
     install::program,
     process::temp_dir,

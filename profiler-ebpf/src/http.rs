@@ -18,7 +18,7 @@ const RACES: u8 = 8;
 /// microseconds apart, a preempted one a few milliseconds.
 const RACE_NS: u64 = 20_000_000;
 
-/// [`Request::command`]: the methods that change how a reply ends.
+/// [`crate::record::Request::command`]: the methods that change how a reply ends.
 pub mod method {
     pub const OTHER: u8 = 0;
     pub const HEAD: u8 = 1;

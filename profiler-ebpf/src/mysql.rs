@@ -1,6 +1,6 @@
 //! MySQL's protocol: packets of commands are framed, replies are not (a result set may be gigabytes). A reply ends
 //! with the next command, with the connection, or, when its last bytes look final, with the sweep. Only where commands
-//! wait behind one another replies are framed too ([`pipeline`]).
+//! wait behind one another replies are framed too (`mysql/pipeline.rs`).
 //!
 //! Packet: length in 3 bytes, sequence number in 1, payload. A command's packet has number 0 and its first payload
 //! byte is the command; a payload of 2^24 - 1 bytes goes on in the next packet.

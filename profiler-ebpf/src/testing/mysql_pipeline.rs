@@ -181,7 +181,10 @@ fn more_rows_in_one_call_than_are_followed_are_counted_and_shift_nothing_for_lon
     }
 }
 
-fn exchange() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+/// A command and its reply.
+type Pair = (Vec<u8>, Vec<u8>);
+
+fn exchange() -> impl Strategy<Value = Pair> {
     let text = || "[ -~]{1,60}";
     prop_oneof![
         (text(), vec("[a-z]{0,90}", 0..6), any::<bool>()).prop_map(|(sql, cells, new)| {
@@ -194,11 +197,11 @@ fn exchange() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     ]
 }
 
-fn check(groups: &[Vec<(Vec<u8>, Vec<u8>)>], cuts: &[Cut]) -> Result<(), TestCaseError> {
+fn check(groups: &[Vec<Pair>], cuts: &[Cut]) -> Result<(), TestCaseError> {
     for end in BOTH {
         let mut wire = ready(end);
         for group in groups {
-            let side = |which: fn(&(Vec<u8>, Vec<u8>)) -> &Vec<u8>| group.iter().flat_map(which).copied();
+            let side = |which: fn(&Pair) -> &Vec<u8>| group.iter().flat_map(which).copied();
             let asked = Turn { client: true, bytes: side(|exchange| &exchange.0).collect() };
             let answered = Turn { client: false, bytes: side(|exchange| &exchange.1).collect() };
             play(&mut wire, &[asked, answered], cuts);

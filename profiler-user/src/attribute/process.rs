@@ -127,6 +127,14 @@ impl ProcessTable {
         }
         let process = Arc::new(self.procfs.process(pid, stat));
         let kept = self.entries.get(&pid).filter(|_| same);
+        // At its end a process loses program and arguments before its number (do_exit() in kernel/exit.c).
+        let is_bare = process.exe.is_none() && process.cmdline.is_empty();
+        if is_bare
+            && kept.is_some_and(Entry::is_told)
+            && self.procfs.stat(pid).is_none_or(|stat| stat.is_ending)
+        {
+            return self.ended(pid, comm, now);
+        }
         let (forked_by, family) = kept.map_or((None, None), |entry| (entry.forked_by, entry.family));
         let entry =
             Entry { forked_by, family, checked: Some(now), ..self.entry(process.clone(), Source::Proc) };

@@ -50,6 +50,11 @@ impl Entry {
         self.checked.is_some_and(|checked| now.duration_since(checked) < RECHECK)
     }
 
+    /// Whether the kernel's notices have told something of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.source > Source::Nothing || self.forked_by.is_some()
+    }
+
     /// Whether it ended so long ago that a record of this pid may be of another process.
     pub(super) fn is_past(&self, now: Instant) -> bool {
         self.exited.is_some_and(|exited| now.duration_since(exited) >= LATE)

@@ -17,6 +17,7 @@ const MAX_CMDLINE: usize = 8 * 1024;
 const TICKS_PER_SECOND: u64 = 100;
 /// In the flags of a task (include/linux/sched.h).
 const PF_KTHREAD: u64 = 0x0020_0000;
+const PF_EXITING: u64 = 0x4;
 /// Digits of the containers' names by docker, podman, containerd and cri-o.
 const ID: usize = 64;
 
@@ -36,6 +37,8 @@ pub(super) struct Stat {
     pub(super) start_ticks: u64,
     /// A thread of the kernel's, which has no program and no sockets of its own.
     pub(super) of_kernel: bool,
+    /// On its way out.
+    pub(super) is_ending: bool,
 }
 
 impl Procfs {
@@ -137,7 +140,8 @@ fn parse_stat(stat: &str) -> Option<Stat> {
     let ppid = fields.next()?.parse().ok()?;
     let flags: u64 = fields.nth(4)?.parse().ok()?;
     let start_ticks = fields.nth(12)?.parse().ok()?;
-    Some(Stat { comm: comm.into(), ppid, start_ticks, of_kernel: flags & PF_KTHREAD != 0 })
+    let (of_kernel, is_ending) = (flags & PF_KTHREAD != 0, flags & PF_EXITING != 0);
+    Some(Stat { comm: comm.into(), ppid, start_ticks, of_kernel, is_ending })
 }
 
 fn parse_btime(stat: &str) -> Option<SystemTime> {
@@ -166,7 +170,8 @@ mod tests {
     fn stat_with_a_hostile_name() {
         let tail = "S 7 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1";
         for comm in ["python", "a b", "a) R 1 (b", ")(", ""] {
-            let want = Stat { comm: comm.into(), ppid: 7, start_ticks: 12345, of_kernel: false };
+            let want =
+                Stat { comm: comm.into(), ppid: 7, start_ticks: 12345, of_kernel: false, is_ending: false };
             assert_eq!(parse_stat(&format!("42 ({comm}) {tail}")), Some(want));
         }
         // As /proc/2/stat of Linux 6.18 has it.

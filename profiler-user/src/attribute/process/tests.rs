@@ -39,6 +39,19 @@ impl Fake {
         fs::write(self.0.path().join(format!("{pid}/stat")), stat).unwrap();
     }
 
+    /// What is left of a process that has begun to end.
+    fn begin_end(&self, pid: u32, comm: &str) {
+        let dir = self.0.path().join(pid.to_string());
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(
+            dir.join("stat"),
+            format!("{pid} ({comm}) R 1 0 0 0 0 4194308 0 0 0 0 0 0 0 0 0 0 0 0 700 0"),
+        )
+        .unwrap();
+        fs::write(dir.join("cmdline"), "").unwrap();
+        let _ = fs::remove_file(dir.join("exe"));
+    }
+
     fn end(&self, pid: u32) {
         fs::remove_dir_all(self.0.path().join(pid.to_string())).unwrap();
     }
@@ -175,6 +188,19 @@ fn an_exec_record_tells_who_a_short_lived_process_was() {
     assert_eq!((process.exe.as_deref(), process.ppid, process.gone), (Some("/usr/bin/curl"), 10, false));
     assert_eq!(process.cmdline, ["curl", "http://x/"]);
     assert_eq!(process.container, Some("ab".repeat(32)), "by inheritance");
+}
+
+#[test]
+fn what_is_left_of_an_ending_process_does_not_hide_who_it_was() {
+    let fake = Fake::new();
+    let mut table = fake.table();
+    table.on_exec(11, "curl", "/usr/bin/curl", vec!["curl".into(), "http://x/".into()]);
+    fake.begin_end(11, "curl");
+    assert_eq!(table.lookup(11, "curl").cmdline, ["curl", "http://x/"]);
+    // Of one that nothing was told of there is at least the name.
+    fake.begin_end(12, "wget");
+    let process = table.lookup(12, "x");
+    assert_eq!((&process.comm[..], process.gone), ("wget", false));
 }
 
 #[test]
