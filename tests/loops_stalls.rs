@@ -130,7 +130,7 @@ fn filters_hold_for_stalls() -> Result<()> {
     let (pid, port) = (ours.pid().to_string(), ours.address().port()?.to_string());
     for (filters, expected) in [
         (&["--pid", &pid][..], [2, 0]),
-        (&["--pid", &pid, "--slower-than", "200ms"], [1, 0]),
+        (&["--pid", &pid, "--slower-than", "300ms"], [1, 0]),
         (&["--protocol", "http"], [0, 0]),
         (&["--protocol", "mysql"], [0, 0]),
         (&["--port", &port], [0, 0]),
@@ -143,7 +143,7 @@ fn filters_hold_for_stalls() -> Result<()> {
             // A wait that began before the attach is not known to be a loop's.
             server.get("wait", 1)?;
             server.get("sleep", 150)?;
-            server.get("sleep", 250)?;
+            server.get("sleep", 450)?;
         }
         let count = |lines: &[Value]| [&ours, &other].map(|server| server.stalls(lines).len());
         trace.settle(|lines| count(lines).iter().sum())?;

@@ -2,7 +2,7 @@
 //! missing. Refusals are made by a seccomp filter which answers for the kernel; the traffic is counted by its client.
 
 use hostprof_tests::{
-    HttpClient, HttpServer, Listen, Report, Runtime,
+    HttpClient, HttpServer, Listen, LoopRuntime, Report, Runtime, Stalling,
     cli::{Ended, Running, command},
     refusal::{Refused, refuse},
 };
@@ -137,6 +137,25 @@ fn a_kernel_without_socket_tracepoints_gets_the_next_best() {
     let report = record(OLDER).report().unwrap();
     assert_eq!(report.json()["capture"]["hooks"]["socket"], "raw-exit", "{}", limits(&report));
     assert_eq!(counts(&report), [REQUESTS; 2], "{:#}", report.json()["http"]);
+}
+
+/// What was attached for one way to see sockets goes when that way fails; what was attached for event loops stays.
+#[test]
+fn a_way_that_fails_takes_no_event_loop_with_it() {
+    const HALF: &[Refused] = &[Refused::Tracepoint("sock_recv_length", ENOENT)];
+    let server = Stalling::start(LoopRuntime::Asyncio).unwrap();
+    let mut hostprof = command(["record", "--format", "json", "--pid", &server.pid().to_string()]).unwrap();
+    refuse(&mut hostprof, HALF).unwrap();
+    let running = Running::attached(&mut hostprof).unwrap();
+    // A wait that began before the attach is not known to be a loop's.
+    server.get("wait", 1).unwrap();
+    server.get("sleep", 200).unwrap();
+    let report = running.end(libc::SIGINT).unwrap().report().unwrap();
+    assert_eq!(report.json()["capture"]["hooks"]["socket"], "syscall-exit", "{}", limits(&report));
+    let loops = report.json()["event_loops"].as_array().unwrap();
+    assert_eq!(loops.len(), 1, "{loops:#?}");
+    assert_eq!(loops[0]["stalls"].as_array().unwrap().len(), 1, "{loops:#?}");
+    server.stop().unwrap();
 }
 
 #[test]

@@ -71,6 +71,11 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
             Err(e) => missing.push(Missing { hook, reason: chain(&e) }),
         }
     }
+    if !watches_loops(&programs, &missing) {
+        // The scheduler's hooks would have nothing to look for, and those of waits cost every system call.
+        others.retain(|hook| !hooks::watches_loops(hook.program));
+        programs.retain(|program| !hooks::watches_loops(program));
+    }
     if config.task_regs == 0 && programs.contains(&hooks::BLOCKING_CALL.program) {
         let reason = "the kernel has no bpf_task_pt_regs: Linux 5.15 and newer have it".into();
         missing.push(Missing { hook: hooks::BLOCKING_CALL, reason });
@@ -88,19 +93,19 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
     };
     let socket = sockets(&mut ebpf, options.socket_hooks, &mut links, attach_others)?;
     programs.extend(hooks::socket_programs(socket).iter().map(|h| h.program));
-    let attached = |program: &str| {
-        !missing.iter().any(|m| m.hook.program == program || hooks::needs(program, m.hook.program))
-    };
-    programs.retain(|program| attached(program));
-    let watches_loops = programs.iter().any(|program| hooks::BEGINS.contains(program));
-    if !watches_loops {
-        // The scheduler's hooks have nothing to look for.
-        program::unload_all(&mut ebpf, &hooks::loops(&options.loops));
-    }
+    let watches_loops = watches_loops(&programs, &missing);
+    programs.retain(|program| !missing.iter().any(|m| m.hook.program == *program));
     for m in &missing {
         debug!("hook {} is not in use: {}", m.hook.program, m.reason);
     }
     Ok(Loaded { ebpf, links, socket, programs, watches_loops, missing })
+}
+
+/// Whether waits for events are seen to begin, and to end, with these programs.
+fn watches_loops(programs: &[&str], missing: &[Missing]) -> bool {
+    let lacks =
+        |begin: &str| missing.iter().any(|m| m.hook.program == begin || hooks::needs(begin, m.hook.program));
+    programs.iter().any(|program| hooks::BEGINS.contains(program) && !lacks(program))
 }
 
 /// What the kernel half is told: the kernel's layout and what the operator chose.
@@ -156,11 +161,13 @@ fn sockets(
         let hooks = hooks::socket_programs(way);
         let result = program::load_all(ebpf, hooks).and_then(|()| {
             attach_others(ebpf, links);
-            program::attach_all(ebpf, hooks, links).inspect_err(|_| {
-                // The others are on raw tracepoints: these are the failed way's.
-                links.release();
+            let mut own = Links::default();
+            program::attach_all(ebpf, hooks, &mut own).inspect_err(|_| {
+                own.release();
                 program::unload_all(ebpf, hooks);
-            })
+            })?;
+            links.append(own);
+            Ok(())
         });
         match result {
             Ok(()) => return Ok(way),

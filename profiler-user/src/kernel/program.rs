@@ -15,6 +15,10 @@ use super::hooks::{Hook, Point};
 pub(super) struct Links(Vec<TracePointLink>);
 
 impl Links {
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     /// Lets all of them go at once.
     pub(super) fn release(&mut self) {
         std::thread::scope(|scope| {
