@@ -91,3 +91,42 @@ impl Filter {
 fn any<T>(choices: &[T], holds: impl Fn(&T) -> bool) -> bool {
     choices.is_empty() || choices.iter().any(holds)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use profiler_ebpf::turn::Turn;
+    use profiler_ebpf::wait::kind;
+
+    use super::*;
+
+    /// Whether a stall of 300 ms of process 7, "node" with a thread "worker", passes.
+    fn passes(settings: Settings) -> bool {
+        let mut turn =
+            Turn { pid: 7, tid: 8, wait: kind::EPOLL, start: 1, end: 300_000_001, ..Turn::default() };
+        turn.comm[..6].copy_from_slice(b"worker");
+        let stall = Stall::of(turn, false).unwrap();
+        let process = Process { pid: 7, comm: "node".into(), ..Process::default() };
+        let nowhere = || PathBuf::from("/nonexistent");
+        let mut filter = Filter::new(settings, nowhere());
+        filter.wants_stall(&stall, &process, &mut ProcessTable::new(nowhere()))
+    }
+
+    #[test]
+    fn a_stall_is_its_processs_and_no_exchange() {
+        let s = Settings::default;
+        assert!(passes(s()));
+        assert!(passes(Settings { pid: vec![7], ..s() }) && !passes(Settings { pid: vec![8], ..s() }));
+        for (comm, wanted) in [("node", true), ("worker", true), ("nginx", false)] {
+            assert_eq!(passes(Settings { comm: vec![comm.into()], ..s() }), wanted, "{comm}");
+        }
+        let slower = |ms| Settings { slower_than: Some(Duration::from_millis(ms)), ..s() };
+        assert!(passes(slower(299)) && !passes(slower(301)));
+        assert!(!passes(Settings { port: vec![80], ..s() }));
+        assert!(!passes(Settings { protocol: vec![Protocol::Http, Protocol::Mysql], ..s() }));
+        assert!(!passes(Settings { errors: true, ..s() }));
+        assert!(!passes(Settings { container: vec!["12".into()], ..s() }), "in no container");
+        assert!(!passes(Settings { cgroup: vec!["/web".into()], ..s() }), "in no such group");
+    }
+}
