@@ -60,7 +60,8 @@ fn median_rest(runtime: LoopRuntime, kind: &str, expected: &str) -> Result<f64> 
         ensure!((on_cpu + run_queue + blocked - seconds).abs() < 1e-6, "the parts do not add up: {stall:#}");
         if kind == "sleep" {
             ensure!(call(stall) == expected, "not in {expected}: {stall:#}");
-            ensure!(blocked > 0.9 * held.seconds, "a sleep is blocked: {stall:#}");
+            // Not the whole handler: after its sleep it may wait for a CPU.
+            ensure!(blocked > 0.9 * f64::from(HOLD_MS) / 1e3, "a sleep is blocked: {stall:#}");
         } else {
             ensure!(on_cpu + run_queue > 0.9 * held.seconds, "a busy handler is not blocked: {stall:#}");
             ensure!(on_cpu > 0.1 * held.seconds, "it had the CPU: {stall:#}");
