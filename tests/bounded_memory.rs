@@ -53,12 +53,16 @@ fn twenty_thousand_paths_and_statements_stay_under_64_mb_and_are_counted() {
     assert!(last < CEILING && own < CEILING, "{last} {own}");
     assert_eq!(breaches(report.json(), REPORT), Vec::<String>::new());
 
-    // Every exchange is in some row.
+    // Every exchange is in some row; on a machine that gives the reader no time, or lost and counted.
+    let mut lost = report.lost();
+    let ring_full = lost.remove("ring_full").unwrap_or(0);
+    let mut seen = 0;
     for role in ["server", "client"] {
-        assert_eq!(report.rows("http").role(role).count(), MANY, "{role}");
-        let statements = report.rows("mysql").role(role).filter(|row| row["command"] != "handshake");
-        assert_eq!(statements.count(), MANY, "{role}");
+        seen += report.rows("http").role(role).count();
+        seen += report.rows("mysql").role(role).filter(|row| row["command"] != "handshake").count();
     }
+    assert_eq!(seen + ring_full, 4 * MANY, "{:?}", report.lost());
+    assert!(ring_full < MANY / 10, "too much was lost to show anything: {ring_full}");
     let rows = |table: &str| report.json()[table].as_array().unwrap().len();
     println!("rows: {} http, {} mysql; lost {:?}", rows("http"), rows("mysql"), report.lost());
     assert!(rows("http") < 2_100 && rows("mysql") < 2_100, "rows are not bounded");
@@ -68,7 +72,7 @@ fn twenty_thousand_paths_and_statements_stay_under_64_mb_and_are_counted() {
         + report.rows("mysql").with("digest_text", "<overflow>").count();
     assert!(overflowed > MANY, "{overflowed}");
     assert_eq!(report.lost().get("series_overflow"), Some(&overflowed));
-    assert_eq!(report.lost().len(), 1, "{:?}", report.lost());
+    assert_eq!(lost.len(), 1, "{lost:?}");
     let text = read(&files[1]).unwrap();
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(

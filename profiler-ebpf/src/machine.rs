@@ -15,7 +15,8 @@ use crate::{http, mysql};
 pub const MAX_STEPS: u32 = 32;
 /// `AF_UNIX` of include/linux/socket.h.
 const UNIX: u16 = 1;
-/// A MySQL reply that looks finished is sent after this long without a byte.
+/// A reply that looks finished is sent after this long without a byte, and after as long a pipeline whose replies were
+/// lost counts as empty.
 pub const SETTLE_NS: u64 = 300_000_000;
 
 /// Works one whole operation through. `flags` of the operation are the caller's business (MSG_PEEK never comes here).
@@ -41,6 +42,10 @@ pub fn begin(c: &mut Conn, op: &mut Op) -> bool {
     let turned = c.turn != op.send.wrapping_add(1);
     c.turn = op.send.wrapping_add(1);
     if c.record.proto == proto::IGNORED {
+        if c.has(mark::LOST) && op.time.wrapping_sub(c.record.t_last) < SETTLE_NS {
+            c.record.t_last = op.time;
+            return false;
+        }
         if !turned || c.has(mark::OPAQUE) {
             return false;
         }
@@ -114,7 +119,8 @@ pub fn more(c: &Conn, op: &Op) -> bool {
 pub fn lose_framing<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
     let request = c.from_client(op.send != 0);
     let http = c.record.proto == proto::HTTP;
-    if request || !http || c.waiting != 0 {
+    let pipeline = c.waiting != 0 || !http && c.has(mark::FRAMED);
+    if request || !http || pipeline {
         w.count(Counter::FramingLost);
     }
     if request {
@@ -131,9 +137,11 @@ pub fn lose_framing<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
             c.record.t_last = op.time;
         }
         forget(c, w);
-        if c.record.proto == proto::MYSQL && c.has(mark::FRAMED) {
-            // Which reply comes next is not known: from the next turn on it is as if we had just come.
+        if pipeline {
+            // Which reply comes next is not known: nothing is paired until all of them must have come.
             recognise::ignore(c, w);
+            c.marks |= mark::LOST;
+            c.record.t_last = op.time;
         }
     }
     c.half(op.send != 0).pre_len = 0;
@@ -226,6 +234,10 @@ pub fn send_record<W: World>(c: &mut Conn, w: &mut W) {
 pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
     let error = if errno != 0 { errno } else { ERROR_CLOSED };
     let known = c.record.proto == proto::HTTP || c.record.proto == proto::MYSQL;
+    // The mark has another meaning for MySQL.
+    let headed = c.record.proto == proto::HTTP && c.has(mark::HEADED);
+    // Nothing but a guess says that these were requests.
+    let guess = c.state == state::REQUEST && c.record.flags & flag::TENTATIVE != 0 && !headed;
     if known {
         if c.state == state::RESPONSE {
             let done = if c.record.proto == proto::MYSQL {
@@ -245,10 +257,7 @@ pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
                 w.count(Counter::HalfSeen);
             }
         } else if c.state == state::REQUEST {
-            if c.record.flags & flag::ORPHAN != 0
-                || c.record.flags & flag::TENTATIVE != 0 && !c.has(mark::HEADED)
-            {
-                // Nothing but a guess says that this was a request.
+            if c.record.flags & flag::ORPHAN != 0 || guess {
                 w.count(Counter::HalfSeen);
             } else {
                 c.record.error = error;
@@ -264,7 +273,9 @@ pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
         if !next_waiting(c, w) {
             break;
         }
-        if known {
+        if guess {
+            w.count(Counter::HalfSeen);
+        } else if known {
             c.record.error = error;
             c.record.t_last = time;
             send_record(c, w);

@@ -45,11 +45,15 @@ impl Process {
             |path: &Path| File::create(path).with_context(|| format!("failed to create {}", path.display()));
         command.stdin(Stdio::null()).stdout(create(&stdout)?).stderr(create(&stderr)?).process_group(0);
         // A test that is killed drops nothing, and what it had started would be in the way of the next one.
-        // SAFETY: one system call between fork and exec, which reads two numbers.
+        // SAFETY: two system calls between fork and exec, which read numbers alone.
         unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
+            command.pre_exec(|| {
+                // Whoever started the tests in the background had it ignored.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
             });
         }
         let child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;

@@ -112,6 +112,11 @@ fn header<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W) -> bool 
         let replies = c.replies();
         replies.length = 0;
         replies.num = 0;
+    } else if c.record.flags & flag::TENTATIVE != 0 && number != 1 {
+        // What looked like commands were none.
+        recognise::demote(c, w);
+        op.off = op.len;
+        return false;
     } else if c.state != state::RESPONSE {
         // A farewell, or what nobody asked for.
         w.count(Counter::Unsolicited);

@@ -58,6 +58,14 @@ pub(super) fn reply<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W
             op.off = op.len;
             return;
         }
+        if number > 1 && c.half(op.send == 0).num == 0 {
+            // The rest of the reply before it: this command was sent in the middle of that.
+            w.count(Counter::HalfSeen);
+            recognise::ignore(c, w);
+            c.state = state::IDLE;
+            op.off = op.len;
+            return;
+        }
         if number == 0 {
             // A farewell that crossed the command on the wire answers nothing.
             w.count(Counter::Unsolicited);

@@ -1,5 +1,7 @@
 //! HTTP: exchanges that do not end well, connections that stop being HTTP or never were, and those we join late.
 
+use std::format;
+
 use super::wire::{BOTH, End, Wire, statuses};
 use crate::conn::mark;
 use crate::record::{Counter, ERROR_CLOSED, flag, proto, role};
@@ -7,6 +9,36 @@ use crate::record::{Counter, ERROR_CLOSED, flag, proto, role};
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const ECONNRESET: u8 = 104;
+
+#[test]
+fn another_protocols_messages_behind_one_another_are_nothing() {
+    for end in BOTH {
+        let mut wire = Wire::new(end);
+        for _ in 0..3 {
+            wire.ask("INVITE sip:a@b SIP/2.0\r\nVia: x\r\n\r\n");
+        }
+        wire.close().none();
+        assert_eq!(wire.counted(Counter::HalfSeen), 3);
+    }
+}
+
+#[test]
+fn replies_that_come_after_lost_ones_are_nobodys() {
+    let answer = |status: u16| format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+    for end in BOTH {
+        let mut wire = Wire::new(end);
+        let long =
+            format!("HTTP/1.1 201 A\r\nTransfer-Encoding: chunked\r\n\r\n{}", "1\r\nx\r\n".repeat(200));
+        wire.ask(GET.repeat(3)).answer(&long).ask(GET).answer("0\r\n\r\n");
+        for status in [402, 403, 404] {
+            wire.answer(answer(status));
+        }
+        let lost = wire.take();
+        assert!(lost.iter().all(|sent| sent.record.status == 201), "{:?}", statuses(&lost));
+        wire.wait(crate::machine::SETTLE_NS).ask(GET).answer(answer(405));
+        assert_eq!(wire.one().record.status, 405);
+    }
+}
 
 #[test]
 fn a_body_where_none_may_be_costs_one_exchange_and_shifts_none() {

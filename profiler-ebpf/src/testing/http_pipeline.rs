@@ -7,6 +7,7 @@ use std::vec::Vec;
 use super::wire::{BOTH, End, Wire, statuses};
 use super::world::Sent;
 use crate::conn::PIPELINE_DEPTH;
+use crate::machine::SETTLE_NS;
 use crate::record::{Counter, ERROR_CLOSED, flag};
 
 fn ask(n: usize) -> String {
@@ -157,6 +158,7 @@ fn more_messages_in_one_operation_than_are_followed_are_counted_and_forgotten() 
         wire.ask(asks(0..60)).answer(answers(0..60));
         let lost = wire.counted(Counter::FramingLost);
         assert!(lost > 0 && wire.take().len() < 60);
+        wire.wait(SETTLE_NS);
         for n in 60..90 {
             wire.ask(ask(n)).answer(answer(n));
         }
