@@ -32,6 +32,9 @@ pub struct Report {
     pub mysql: Vec<MysqlRow>,
     #[serde(default)]
     pub event_loops: Vec<LoopRow>,
+    /// What a person can act on, worst first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
 }
 
 /// The machine.
@@ -277,4 +280,39 @@ pub struct StallRow {
     pub start: String,
     #[serde(flatten)]
     pub stall: Stall,
+}
+
+/// How bad a finding is; the worst is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}
+
+/// A diagnosis made from what was seen, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The rule's name, such as `event-loop-blocked`.
+    pub id: String,
+    pub severity: Severity,
+    pub service: String,
+    /// What of the service: a route, a digest, a loop, a peer.
+    pub subject: String,
+    /// One line.
+    pub title: String,
+    /// What it means here, in a few sentences.
+    pub detail: String,
+    /// The numbers that it was made from, by name.
+    pub evidence: BTreeMap<String, serde_json::Value>,
+    pub advice: String,
+    /// The id of a finding of which this one is a consequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained_by: Option<String>,
+    pub first_seen: String,
+    pub last_seen: String,
+    pub ongoing: bool,
+    /// Times that it was seen.
+    pub count: u64,
 }

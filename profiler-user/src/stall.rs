@@ -1,9 +1,12 @@
 //! A stall: a turn of an event loop that took too long, in words. In come the kernel half's [`Turn`]s, out go the rows
 //! of reports and the lines of `trace`. Pure: what a descriptor was is looked up elsewhere, while the stall lasts.
 
+pub mod cause;
+
 use profiler_ebpf::turn::{Turn, flag};
 use serde::{Deserialize, Serialize};
 
+use self::cause::Cause;
 use crate::kernel::hooks::Wait;
 use crate::kernel::syscalls;
 
@@ -44,6 +47,35 @@ pub struct BlockedIn {
     pub seconds: f64,
 }
 
+/// A place in a program's code, innermost first in a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    pub function: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+}
+
+/// A thread that ran while the loop waited for the interpreter's lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub tid: u32,
+    pub stack: Vec<Frame>,
+}
+
+/// MySQL commands that the loop's thread waited for in the stall.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queries {
+    /// `ip:port` or `unix:PATH` of the server.
+    pub peer: String,
+    /// The one with most time: hash and text of the statement without its literals.
+    pub digest: String,
+    pub digest_text: String,
+    pub count: u32,
+    pub seconds: f64,
+}
+
 /// A stall, over or under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stall {
@@ -58,6 +90,21 @@ pub struct Stall {
     pub run_queue: f64,
     pub blocked: f64,
     pub blocked_in: Vec<BlockedIn>,
+    pub cause: Cause,
+    /// The part of `run_queue` and `on_cpu` during which the process's cgroup had used up its share of the CPUs; absent
+    /// where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<f64>,
+    /// Hash of the statement that it was blocked on, as in the rows of MySQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queries: Option<Queries>,
+    /// Where in the code it was when looked at, innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<Frame>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_holder: Option<Holder>,
     /// Some switch of the thread was not seen: the parts may be wrong, their sum is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
@@ -90,7 +137,13 @@ impl Stall {
             on_cpu: seconds(turn.on_cpu),
             run_queue: seconds(turn.run_queue),
             blocked: seconds(turn.blocked),
+            cause: cause::of(&turn, &blocked_in, None),
             blocked_in,
+            throttled: None,
+            digest: None,
+            queries: None,
+            stack: Vec::new(),
+            lock_holder: None,
             uncertain: turn.flags & flag::UNCERTAIN != 0,
             confidence: Confidence::Low,
             waiting: None,

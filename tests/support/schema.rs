@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use Kind::{Counters, Flag, List, Map, Name, Number, Object, OneOf, Quantiles, Text, Time, Whole};
+use Kind::{Any, Counters, Flag, List, Map, Name, Number, Object, OneOf, Quantiles, Text, Time, Whole};
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,8 @@ pub enum Kind {
     /// A distribution.
     Quantiles,
     OneOf(&'static [&'static str]),
+    /// An object with whatever keys.
+    Any,
     /// Numbers of events by reason.
     Counters,
     List(&'static Kind),
@@ -56,6 +58,7 @@ pub const REPORT: Kind = Object(&[
     ("http", true, List(&Object(HTTP))),
     ("mysql", true, List(&Object(MYSQL))),
     ("event_loops", true, List(&Object(EVENT_LOOP))),
+    ("findings", true, List(&Object(FINDING))),
 ]);
 
 const CAPTURE: &[Field] = &[
@@ -162,6 +165,44 @@ const BLOCKED_IN: Kind = Object(&[
     ("seconds", true, Number),
 ]);
 
+const CAUSE: Kind = OneOf(&[
+    "cpu",
+    "blocking-call",
+    "interpreter-lock",
+    "cpu-starvation",
+    "throttled",
+    "page-fault",
+    "stopped",
+    "unknown",
+]);
+
+/// An addition: the commands that the loop waited for.
+const QUERIES: &[Field] = &[
+    ("peer", true, Name),
+    ("digest", true, Name),
+    ("digest_text", true, Name),
+    ("count", true, Whole),
+    ("seconds", true, Number),
+];
+
+const FRAME: &[Field] = &[("function", true, Name), ("file", false, Name), ("line", false, Whole)];
+
+const FINDING: &[Field] = &[
+    ("id", true, Name),
+    ("severity", true, OneOf(&["critical", "warning", "info"])),
+    ("service", true, Name),
+    ("subject", true, Name),
+    ("title", true, Name),
+    ("detail", true, Name),
+    ("evidence", true, Any),
+    ("advice", true, Name),
+    ("explained_by", false, Name),
+    ("first_seen", true, Time),
+    ("last_seen", true, Time),
+    ("ongoing", true, Flag),
+    ("count", true, Whole),
+];
+
 /// The fields of a stall; process, thread, name and wait are there as well as in the loop's row, so that a stall is the
 /// same in a report and in a trace.
 macro_rules! stall {
@@ -178,6 +219,12 @@ macro_rules! stall {
             ("run_queue", true, Number),
             ("blocked", true, Number),
             ("blocked_in", true, List(&BLOCKED_IN)),
+            ("cause", true, CAUSE),
+            ("throttled", false, Number),
+            ("digest", false, Name),
+            ("queries", false, Object(QUERIES)),
+            ("stack", false, List(&Object(FRAME))),
+            ("lock_holder", false, Object(&[("tid", true, Whole), ("stack", true, List(&Object(FRAME)))])),
             ("uncertain", false, Flag),
             ("confidence", true, OneOf(&["high", "low"])),
             ("waiting_requests", false, Whole),
@@ -275,6 +322,7 @@ fn check(value: &Value, kind: Kind, at: &str, found: &mut Vec<String>) {
         Time => value.as_str().is_some_and(is_time),
         Quantiles => is_distribution(value),
         OneOf(names) => value.as_str().is_some_and(|text| names.contains(&text)),
+        Any => value.is_object(),
         Counters => value.as_object().is_some_and(|map| map.values().all(whole)),
         List(of) => {
             for (index, value) in value.as_array().into_iter().flatten().enumerate() {

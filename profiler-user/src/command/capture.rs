@@ -200,6 +200,7 @@ impl Capture {
             mysql: self.pipeline.aggregator.mysql_rows(),
             services,
             event_loops,
+            findings: Vec::new(),
         };
         Outcome { report, series, stalls }
     }

@@ -28,6 +28,7 @@ pub(crate) fn empty() -> Report {
         http: Vec::new(),
         mysql: Vec::new(),
         event_loops: Vec::new(),
+        findings: Vec::new(),
     }
 }
 
