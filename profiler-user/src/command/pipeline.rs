@@ -83,9 +83,8 @@ impl Pipeline {
                 self.processes.on_fork(parent, child);
                 None
             }
-            Raw::Exec { pid, comm, args } => {
-                let file = args.first().cloned().unwrap_or_default();
-                self.processes.on_exec(pid, &comm, &file, args);
+            Raw::Exec { pid, comm, file, args } => {
+                self.processes.on_exec(pid, &comm, file, args);
                 None
             }
             Raw::Stall(turn) => {
