@@ -9,6 +9,7 @@ const holds = {
     const until = performance.now() + ms;
     while (performance.now() < until);
   },
+  exec: (ms) => require("node:child_process").execSync(`sleep ${ms / 1000}`),
   sleep: (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms),
 };
 

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+import stall_causes
+
 
 def spin(seconds):
     until = time.monotonic() + seconds
@@ -39,7 +41,7 @@ async def patient(seconds):
     await asyncio.sleep(seconds)
 
 
-HOLDS = {"sleep": time.sleep, "spin": spin, "receive": receive_blocking}
+HOLDS = stall_causes.WAYS | {"sleep": time.sleep, "spin": spin, "receive": receive_blocking}
 
 
 async def app(scope, receive, send):

@@ -2,15 +2,16 @@
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     address::Address,
+    database::Database,
     http_client::HttpClient,
-    install::{app, program, service},
-    process::{Process, temp_dir},
+    install::{app, program, root, service},
+    process::Process,
 };
 
 /// Whose event loop.
@@ -60,10 +61,25 @@ impl LoopRuntime {
 impl Stalling {
     /// Starts the server and waits until it accepts connections.
     pub fn start(runtime: LoopRuntime) -> Result<Self> {
-        let dir = temp_dir()?;
+        Self::launch(runtime, None)
+    }
+
+    /// The same for one whose handlers send queries to this database.
+    pub fn start_beside(runtime: LoopRuntime, database: &Database) -> Result<Self> {
+        Self::launch(runtime, Some(database))
+    }
+
+    fn launch(runtime: LoopRuntime, database: Option<&Database>) -> Result<Self> {
+        // On a disk: in memory nothing has to be waited for.
+        let dir = tempfile::tempdir_in(root().join("target")).context("failed to create a folder")?;
         let address = Address::free_port()?;
-        let port = address.port()?;
-        let mut process = Process::start(&format!("{runtime:?}"), &mut runtime.command(port)?, dir.path())?;
+        let mut command = runtime.command(address.port()?)?;
+        command.env("STALLS_DIR", dir.path());
+        if let Some(database) = database {
+            command.env("STALLS_MYSQL_PORT", database.tcp().port()?.to_string());
+            command.env("STALLS_MYSQL_SOCKET", database.unix().to_string().trim_start_matches("unix:"));
+        }
+        let mut process = Process::start(&format!("{runtime:?}"), &mut command, dir.path())?;
         process.wait_until("it accepted a connection", |_| address.connect().is_ok())?;
         Ok(Self { process, address, _dir: dir })
     }

@@ -1,0 +1,214 @@
+"""Ways to hold an event loop for one cause each, beside those of stalls.py. Takes seconds, as those do.
+
+Environment: STALLS_DIR for files, STALLS_MYSQL_PORT and STALLS_MYSQL_SOCKET for a database.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import queue
+import select
+import socket
+import subprocess
+import threading
+import time
+
+CONNECTIONS = {}
+
+
+def path(name):
+    return os.path.join(os.environ["STALLS_DIR"], name)
+
+
+def cursor(**options):
+    """Of a connection that is opened when it is first needed."""
+    key = tuple(sorted(options.items()))
+    if key not in CONNECTIONS:
+        import pymysql
+
+        where = options if "unix_socket" in options else {
+            "host": "127.0.0.1",
+            "port": int(os.environ["STALLS_MYSQL_PORT"]),
+        } | options
+        CONNECTIONS[key] = pymysql.connect(user="app", password="app-pass", database="shop", **where)
+    return CONNECTIONS[key].cursor()
+
+
+def query(seconds):
+    cursor().execute(f"SELECT SLEEP({seconds})")
+
+
+def query_unix(seconds):
+    cursor(unix_socket=os.environ["STALLS_MYSQL_SOCKET"]).execute(f"SELECT SLEEP({seconds})")
+
+
+def query_timeout(seconds):
+    """With a time limit the driver polls before it reads."""
+    cursor(read_timeout=30).execute(f"SELECT SLEEP({seconds})")
+
+
+def queries(seconds):
+    """Three hundred small ones, as a list does with a query for each of its entries."""
+    one = cursor()
+    for item in range(300):
+        one.execute(f"SELECT name, SLEEP({seconds / 300}) FROM items WHERE id = {item % 10 + 1}")
+
+
+def query_then_sleep(seconds):
+    """A short query, and then something else for long."""
+    cursor().execute("SELECT name FROM items WHERE id = 1")
+    time.sleep(seconds)
+
+
+PEER = socket.create_server(("127.0.0.1", 0))
+
+
+def query_unread(seconds):
+    """As a driver that does not block: the query is sent, and its reply read when the loop says that it is there.
+    Before that the handler waits for somebody else."""
+    connection = cursor().connection._sock
+    text = b"SELECT SLEEP(0.01)"
+    connection.send((len(text) + 1).to_bytes(3, "little") + b"\0\x03" + text)
+    with socket.create_connection(PEER.getsockname()) as silent:
+        silent.settimeout(seconds)
+        try:
+            silent.recv(1)
+        except TimeoutError:
+            pass
+    loop = asyncio.get_running_loop()
+
+    def read():
+        connection.recv(65536)
+        loop.remove_reader(connection)
+
+    loop.add_reader(connection, read)
+
+
+def flock(seconds):
+    held = threading.Event()
+
+    def hold():
+        with open(path("locked"), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            held.set()
+            time.sleep(seconds)
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    with open(path("locked"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def fsync(seconds):
+    until = time.monotonic() + seconds
+    with open(path("synced"), "wb", buffering=0) as file:
+        while time.monotonic() < until:
+            file.write(b"x" * 4096)
+            os.fsync(file.fileno())
+
+
+def run(seconds):
+    subprocess.run(["sleep", str(seconds)], check=True)
+
+
+def output(seconds):
+    subprocess.run(["sleep", str(seconds)], check=True, capture_output=True)
+
+
+def lock(seconds):
+    """A lock of the application's own: waited for in one go."""
+    taken = threading.Lock()
+    taken.acquire()
+    threading.Timer(seconds, taken.release).start()
+    taken.acquire()
+
+
+def get(seconds):
+    waiting = queue.Queue()
+    threading.Timer(seconds, waiting.put, args=(1,)).start()
+    waiting.get()
+
+
+DOCUMENTS = {}
+
+
+def interpreter(seconds):
+    """Another thread has the interpreter's lock for so long: C code that does not give it back. The first time only
+    prepares the document that it reads."""
+    if seconds not in DOCUMENTS:
+        unit = json.dumps([{"id": n, "name": f"item {n}", "tags": ["a", "b"]} for n in range(1_000)])
+        begun = time.thread_time()
+        json.loads(unit)
+        times = int(seconds / (time.thread_time() - begun)) + 1
+        DOCUMENTS[seconds] = "[" + ",".join([unit] * times) + "]"
+        return
+    running = threading.Event()
+
+    def decode():
+        running.set()
+        json.loads(DOCUMENTS[seconds])
+
+    threading.Thread(target=decode).start()
+    running.wait()
+
+
+def nested(seconds):
+    """Another epoll set than the loop's, of one socket."""
+    ours, theirs = socket.socketpair()
+    with select.epoll() as other:
+        other.register(ours, select.EPOLLIN)
+        other.poll(seconds)
+    ours.close()
+    theirs.close()
+
+
+def lookup(seconds):
+    """What a resolver does whose server does not answer: a datagram to its port, and a poll."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        # Nobody listens there, and nobody says so: the network is the machine's own, and the error is not read.
+        resolver.connect(("127.0.0.53", 53))
+        waiting = select.poll()
+        waiting.register(resolver, 0)
+        waiting.poll(seconds * 1000)
+
+
+def select_sleep(seconds):
+    select.select([], [], [], seconds)
+
+
+def pipe(seconds):
+    reader, writer = os.pipe()
+    threading.Timer(seconds, os.write, args=(writer, b"x")).start()
+    os.read(reader, 1)
+    os.close(reader)
+    os.close(writer)
+
+
+def spin(seconds):
+    """Until it had a CPU for so long, however long it has to wait for one."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+WAYS = {
+    "query": query,
+    "query_unix": query_unix,
+    "query_timeout": query_timeout,
+    "queries": queries,
+    "query_unread": query_unread,
+    "query_then_sleep": query_then_sleep,
+    "flock": flock,
+    "fsync": fsync,
+    "run": run,
+    "output": output,
+    "lock": lock,
+    "get": get,
+    "interpreter": interpreter,
+    "nested_socket": nested,
+    "lookup": lookup,
+    "select": select_sleep,
+    "pipe": pipe,
+    "compute": spin,
+}
