@@ -104,7 +104,7 @@ def fsync(seconds):
     until = time.monotonic() + seconds
     with open(path("synced"), "wb", buffering=0) as file:
         while time.monotonic() < until:
-            file.write(b"x" * 4096)
+            os.pwrite(file.fileno(), bytes(64 << 10), 0)
             os.fsync(file.fileno())
 
 

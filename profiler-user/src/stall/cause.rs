@@ -58,6 +58,10 @@ const LOCK_WAIT_NS: std::ops::RangeInclusive<u64> = 3_000_000..=8_000_000;
 /// Who holds the interpreter's lock computes, unless the CPUs are taken.
 const LOCK_OTHERS: f64 = 0.2;
 
+/// Who is blocked often is woken often, and waits each time until a CPU takes it, longer on a busy machine. So much for
+/// each time belongs to the call, and only what is beyond it to the lack of CPUs.
+const WAKE_NS: u64 = 2_000_000;
+
 /// The cause with most time.
 pub fn of(turn: &Turn, evidence: &Evidence) -> Cause {
     let mut found = (Cause::Unknown, 0);
@@ -81,16 +85,27 @@ fn parts(turn: &Turn, evidence: &Evidence) -> [(Cause, u64); 8] {
     let in_calls = turn.blocked.saturating_sub(stopped + fault + unknown);
     let lock = if is_interpreter_lock(turn, evidence) { of(FUTEX).min(in_calls) } else { 0 };
     let throttled = throttled(turn, evidence).unwrap_or(0);
+    let woken = waking(turn).min(turn.run_queue - throttled);
+    // To each part of the blocked time its share.
+    let with_wakes = |ns: u64| ns + (woken as f64 * ns as f64 / turn.blocked.max(1) as f64) as u64;
     [
-        (Cause::Stopped, stopped),
-        (Cause::InterpreterLock, lock),
-        (Cause::BlockingCall, in_calls - lock),
-        (Cause::PageFault, fault),
+        (Cause::Stopped, with_wakes(stopped)),
+        (Cause::InterpreterLock, with_wakes(lock)),
+        (Cause::BlockingCall, with_wakes(in_calls - lock)),
+        (Cause::PageFault, with_wakes(fault)),
         (Cause::Throttled, throttled),
-        (Cause::CpuStarvation, turn.run_queue - throttled),
+        (Cause::CpuStarvation, turn.run_queue - throttled - woken),
         (Cause::Cpu, turn.on_cpu),
-        (Cause::Unknown, unknown),
+        (Cause::Unknown, with_wakes(unknown)),
     ]
+}
+
+/// The part of the run queue's time that followed a wake-up, ns, as far as it is the usual: of the times that the thread
+/// had to wait for a CPU only their sum is known, so each counts alike.
+fn waking(turn: &Turn) -> u64 {
+    let blocks = calls(turn).map(|call| call.count).sum::<u32>().saturating_add(turn.elsewhere_count);
+    let share = f64::from(blocks) / f64::from(turn.switches.max(blocks).max(1));
+    ((turn.run_queue as f64 * share) as u64).min(u64::from(blocks) * WAKE_NS)
 }
 
 fn calls(turn: &Turn) -> impl Iterator<Item = &Blocked> {
@@ -167,6 +182,17 @@ mod tests {
         assert_eq!(alone(turn(100, 100, &[(READ, 7, 1, 100)])), Cause::BlockingCall);
         assert_eq!(alone(turn(100, 100, &[(READ, 7, 1, 100), (call::STOPPED, 0, 1, 100)])), Cause::Stopped);
         assert_eq!(alone(turn(100, 100, &[])), Cause::CpuStarvation);
+    }
+
+    #[test]
+    fn a_wake_up_belongs_to_what_was_waited_for() {
+        let often = turn(40, 140, &[(READ, 7, 300, 120)]);
+        assert_eq!(alone(often), Cause::BlockingCall, "half a millisecond after each of 300");
+        let starved = turn(10, 280, &[(READ, 7, 10, 10)]);
+        assert_eq!(alone(starved), Cause::CpuStarvation, "28 ms after each of ten");
+        let mut preempted = turn(40, 160, &[(READ, 7, 60, 80)]);
+        preempted.switches = 300;
+        assert_eq!(alone(preempted), Cause::CpuStarvation, "it lost the CPU more often than it was blocked");
     }
 
     #[test]
