@@ -53,7 +53,7 @@ fn what_a_handler_waits_for_is_named() -> Result<()> {
         ("receive", &["recvfrom"], "socket", |target| target.starts_with("tcp 127.0.0.1:")),
         ("flock", &["flock"], "lock", |target| target.ends_with("/locked")),
         ("fsync", &["fsync"], "file", |target| target.ends_with("/synced")),
-        ("run", &["wait4"], "subprocess", sleep),
+        ("subprocess", &["wait4"], "subprocess", sleep),
         ("output", &["poll"], "subprocess", sleep),
         ("lock", &["futex"], "lock", none),
         ("get", &["futex"], "lock", none),
@@ -90,7 +90,7 @@ fn another_set_is_what_is_in_it() -> Result<()> {
 #[test]
 fn a_query_is_named_with_its_server() -> Result<()> {
     let database = Database::start(Engine::MariaDb)?;
-    let server = Stalling::start_beside(LoopRuntime::Asyncio, &database)?;
+    let server = Stalling::start_with(LoopRuntime::Asyncio, Some(database.tcp()))?;
     let ways = [
         ("query", database.tcp(), &["recvfrom", "read"][..]),
         ("query_timeout", database.tcp(), &["poll"]),
@@ -128,7 +128,7 @@ fn a_query_is_named_with_its_server() -> Result<()> {
 #[test]
 fn a_query_under_way_is_named() -> Result<()> {
     let database = Database::start(Engine::MariaDb)?;
-    let server = Stalling::start_beside(LoopRuntime::Asyncio, &database)?;
+    let server = Stalling::start_with(LoopRuntime::Asyncio, Some(database.tcp()))?;
     server.get("query", 1)?;
     let trace = Trace::start(&[])?;
     server.get("wait", 1)?;
@@ -147,7 +147,7 @@ fn a_query_under_way_is_named() -> Result<()> {
 #[test]
 fn three_hundred_small_queries_are_three_hundred() -> Result<()> {
     let database = Database::start(Engine::MariaDb)?;
-    let server = Stalling::start_beside(LoopRuntime::Uvloop, &database)?;
+    let server = Stalling::start_with(LoopRuntime::Uvloop, Some(database.tcp()))?;
     server.get("query", 1)?;
     let recording = Recording::start(&[])?;
     server.get("wait", 1)?;
@@ -171,7 +171,7 @@ fn three_hundred_small_queries_are_three_hundred() -> Result<()> {
 #[test]
 fn queries_that_the_loop_was_not_blocked_on_are_not_blamed() -> Result<()> {
     let database = Database::start(Engine::MariaDb)?;
-    let server = Stalling::start_beside(LoopRuntime::Asyncio, &database)?;
+    let server = Stalling::start_with(LoopRuntime::Asyncio, Some(database.tcp()))?;
     server.get("query", 1)?;
     let unread = stall(&server, "query_unread")?;
     ensure!(unread.get("queries").is_none() && unread.get("digest").is_none(), "{unread:#}");

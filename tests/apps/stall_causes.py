@@ -1,10 +1,6 @@
-"""Ways to hold an event loop for one cause each, beside those of stalls.py. Takes seconds, as those do.
-
-Environment: STALLS_DIR for files, STALLS_MYSQL_PORT and STALLS_MYSQL_SOCKET for a database.
-"""
+"""More ways to hold an event loop than holds.py has, for one cause each."""
 
 import asyncio
-import fcntl
 import json
 import os
 import queue
@@ -14,33 +10,29 @@ import subprocess
 import threading
 import time
 
+import holds
+
 CONNECTIONS = {}
 
 
-def path(name):
-    return os.path.join(os.environ["STALLS_DIR"], name)
-
-
 def cursor(**options):
-    """Of a connection that is opened when it is first needed."""
-    key = tuple(sorted(options.items()))
+    """Of a connection with these options, opened when it is first needed."""
+    key = tuple(options)
     if key not in CONNECTIONS:
         import pymysql
 
-        where = options if "unix_socket" in options else {
-            "host": "127.0.0.1",
-            "port": int(os.environ["STALLS_MYSQL_PORT"]),
-        } | options
-        CONNECTIONS[key] = pymysql.connect(user="app", password="app-pass", database="shop", **where)
+        port = int(os.environ["STALLS_MYSQL_PORT"])
+        where = {"host": "127.0.0.1", "port": port, "user": "app", "password": "app-pass", "database": "shop"}
+        CONNECTIONS[key] = pymysql.connect(**where | options)
     return CONNECTIONS[key].cursor()
 
 
-def query(seconds):
-    cursor().execute(f"SELECT SLEEP({seconds})")
-
-
 def query_unix(seconds):
-    cursor(unix_socket=os.environ["STALLS_MYSQL_SOCKET"]).execute(f"SELECT SLEEP({seconds})")
+    if ("unix_socket",) not in CONNECTIONS:
+        asked = holds.mysql()
+        asked.execute("SELECT @@socket")
+        cursor(unix_socket=asked.fetchone()[0])
+    cursor(unix_socket=None).execute(f"SELECT SLEEP({seconds})")
 
 
 def query_timeout(seconds):
@@ -48,16 +40,9 @@ def query_timeout(seconds):
     cursor(read_timeout=30).execute(f"SELECT SLEEP({seconds})")
 
 
-def queries(seconds):
-    """Three hundred small ones, as a list does with a query for each of its entries."""
-    one = cursor()
-    for item in range(300):
-        one.execute(f"SELECT name, SLEEP({seconds / 300}) FROM items WHERE id = {item % 10 + 1}")
-
-
 def query_then_sleep(seconds):
     """A short query, and then something else for long."""
-    cursor().execute("SELECT name FROM items WHERE id = 1")
+    holds.mysql().execute("SELECT name FROM items WHERE id = 1")
     time.sleep(seconds)
 
 
@@ -67,7 +52,7 @@ PEER = socket.create_server(("127.0.0.1", 0))
 def query_unread(seconds):
     """As a driver that does not block: the query is sent, and its reply read when the loop says that it is there.
     Before that the handler waits for somebody else."""
-    connection = cursor().connection._sock
+    connection = holds.mysql().connection._sock
     text = b"SELECT SLEEP(0.01)"
     connection.send((len(text) + 1).to_bytes(3, "little") + b"\0\x03" + text)
     with socket.create_connection(PEER.getsockname()) as silent:
@@ -83,33 +68,6 @@ def query_unread(seconds):
         loop.remove_reader(connection)
 
     loop.add_reader(connection, read)
-
-
-def flock(seconds):
-    held = threading.Event()
-
-    def hold():
-        with open(path("locked"), "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            held.set()
-            time.sleep(seconds)
-
-    threading.Thread(target=hold).start()
-    held.wait()
-    with open(path("locked"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def fsync(seconds):
-    until = time.monotonic() + seconds
-    with open(path("synced"), "wb", buffering=0) as file:
-        while time.monotonic() < until:
-            os.pwrite(file.fileno(), bytes(64 << 10), 0)
-            os.fsync(file.fileno())
-
-
-def run(seconds):
-    subprocess.run(["sleep", str(seconds)], check=True)
 
 
 def output(seconds):
@@ -193,15 +151,10 @@ def spin(seconds):
 
 
 WAYS = {
-    "query": query,
     "query_unix": query_unix,
     "query_timeout": query_timeout,
-    "queries": queries,
     "query_unread": query_unread,
     "query_then_sleep": query_then_sleep,
-    "flock": flock,
-    "fsync": fsync,
-    "run": run,
     "output": output,
     "lock": lock,
     "get": get,

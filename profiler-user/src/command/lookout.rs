@@ -12,7 +12,7 @@ use super::inquiry::Inquiry;
 
 use super::pipeline::Pipeline;
 use crate::aggregate::loops::Loops;
-use crate::clock::{WallClock, monotonic};
+use crate::clock::{WallClock, monotonic, thread_cpu};
 use crate::kernel::own;
 use crate::kernel::session::Session;
 use crate::report::LoopRow;
@@ -24,7 +24,7 @@ use crate::watch::sight::Descriptors;
 const EVERY: Duration = Duration::from_millis(25);
 /// Sets that nobody waits on are forgotten so often.
 const SETS_EVERY: Duration = Duration::from_secs(60);
-/// Reading may take this share of the time.
+/// Reading may take this share of a CPU. Not of the time: who waits for a CPU for long would look the less.
 const SHARE: u32 = 50;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
@@ -49,6 +49,8 @@ pub struct Lookout {
     open: Vec<Stall>,
     next: Instant,
     next_sets: Instant,
+    /// CPU time of the last reading.
+    cost: Duration,
 }
 
 impl Lookout {
@@ -62,6 +64,7 @@ impl Lookout {
             told: Vec::new(),
             open: Vec::new(),
             next: Instant::now(),
+            cost: Duration::ZERO,
             next_sets: Instant::now() + SETS_EVERY,
         }
     }
@@ -76,9 +79,16 @@ impl Lookout {
         self.loops.overflowed
     }
 
+    /// When it is time to look again.
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
     /// Looks, if it is time to.
     pub fn turn(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
         if !session.watches_loops {
+            // There will be nothing to look at.
+            self.next = Instant::now() + SETS_EVERY;
             return;
         }
         let begun = Instant::now();
@@ -100,7 +110,7 @@ impl Lookout {
         running.iter_mut().for_each(|stall| pipeline.queries.dress(stall));
         self.tell(running, pipeline);
         self.forget(pipeline);
-        self.next = begun + EVERY.max(begun.elapsed() * SHARE);
+        self.next = begun + EVERY.max(self.cost * SHARE);
     }
 
     /// The last look at the loops, while the hooks are attached.
@@ -162,8 +172,10 @@ impl Lookout {
     }
 
     fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {
+        let before = thread_cpu();
         self.table.clear();
         session.each_loop(|l| self.table.push(*l));
+        self.cost = thread_cpu().saturating_sub(before);
         let now = monotonic();
         for l in &self.table {
             if self.loops.see(l, pipeline.serves(l.turn.tid), now) {
