@@ -187,7 +187,7 @@ fn queries_that_the_loop_was_not_blocked_on_are_not_blamed() -> Result<()> {
 fn the_interpreters_lock_is_told_from_other_locks() -> Result<()> {
     for runtime in [LoopRuntime::Asyncio, LoopRuntime::Uvloop] {
         let server = Stalling::start(runtime)?;
-        // Prepares what it reads.
+        // Prepares what it does.
         server.get("interpreter", HOLD_MS)?;
         let contended = stall(&server, "interpreter")?;
         ensure!(contended["cause"] == "interpreter-lock", "{runtime:?}: {contended:#}");
@@ -198,13 +198,13 @@ fn the_interpreters_lock_is_told_from_other_locks() -> Result<()> {
     Ok(())
 }
 
-/// The CPU time that a handler gets while its group may use a fifth of a CPU, ms: five periods' worth.
-const LIMITED_MS: u32 = 100;
+/// The CPU time that a handler needs while its group may use a twentieth of a CPU, ms: five periods' worth.
+const LIMITED_MS: u32 = 25;
 
 #[test]
 fn a_throttled_group_is_told_from_a_busy_machine() -> Result<()> {
     let server = Stalling::start(LoopRuntime::Asyncio)?;
-    let group = Cgroup::limited(&format!("hostprof-throttled-{}", server.pid()), 20)?;
+    let group = Cgroup::limited(&format!("hostprof-throttled-{}", server.pid()), 5)?;
     let trace = Trace::start(&[])?;
     group.take(&[server.pid()])?;
     server.get("wait", 1)?;

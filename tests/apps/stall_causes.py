@@ -1,7 +1,6 @@
 """More ways to hold an event loop than holds.py has, for one cause each."""
 
 import asyncio
-import json
 import os
 import queue
 import select
@@ -88,26 +87,24 @@ def get(seconds):
     waiting.get()
 
 
-DOCUMENTS = {}
+NUMBERS = {}
 
 
 def interpreter(seconds):
-    """Another thread has the interpreter's lock for so long: C code that does not give it back. The first time only
-    prepares the document that it reads."""
-    if seconds not in DOCUMENTS:
-        unit = json.dumps([{"id": n, "name": f"item {n}", "tags": ["a", "b"]} for n in range(1_000)])
+    """Another thread has the interpreter's lock for so long, in C code that does not give it back. The first time only
+    finds out how much that can do meanwhile."""
+    if seconds not in NUMBERS:
         begun = time.thread_time()
-        json.loads(unit)
-        times = int(seconds / (time.thread_time() - begun)) + 1
-        DOCUMENTS[seconds] = "[" + ",".join([unit] * times) + "]"
+        sum(range(1_000_000))
+        NUMBERS[seconds] = int(1_000_000 * seconds / (time.thread_time() - begun))
         return
     running = threading.Event()
 
-    def decode():
+    def add():
         running.set()
-        json.loads(DOCUMENTS[seconds])
+        sum(range(NUMBERS[seconds]))
 
-    threading.Thread(target=decode).start()
+    threading.Thread(target=add).start()
     running.wait()
 
 

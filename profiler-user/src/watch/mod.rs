@@ -29,8 +29,8 @@ const REPEAT_NS: u64 = 1_000_000_000;
 const KEEP_NS: u64 = 5_000_000_000;
 /// A set that had an accepted connection counts as a server's for so long.
 const SERVING_NS: u64 = 60_000_000_000;
-/// The kernel books CPU time at least every tick, of up to 10 ms: less than this says nothing, ns.
-const OBSERVED_NS: u64 = 20_000_000;
+/// The kernel tells CPU time in ticks of 10 ms: less than this says nothing, ns.
+const OBSERVED_NS: u64 = 50_000_000;
 /// Stalls, and sets, remembered at the most.
 const MOST: usize = 4_096;
 

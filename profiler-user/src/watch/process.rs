@@ -8,7 +8,7 @@ use std::path::Path;
 const THREADS: usize = 128;
 const CHILDREN: usize = 32;
 const DESCRIPTORS: usize = 256;
-/// A process's start is known in ticks of this length, ns (`USER_HZ`, include/asm-generic/param.h).
+/// A process's start and CPU time are known in ticks of this length, ns (`USER_HZ`, include/asm-generic/param.h).
 const TICK_NS: u64 = 10_000_000;
 /// The mode's bits of a descriptor's flags (`O_ACCMODE`, include/uapi/asm-generic/fcntl.h).
 const MODE: u32 = 3;
@@ -35,10 +35,15 @@ fn of_thread(thread: &Path) -> Vec<u32> {
 
 /// When a process was started, ns since the boot.
 fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may hold anything, from field 3 on; field 22 (Documentation/filesystems/proc.rst).
-    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    // Field 22.
+    let ticks: u64 = fields(pid)?.get(19)?.parse().ok()?;
     Some(ticks * TICK_NS)
+}
+
+/// The fields of /proc/PID/stat from the third on, which stand behind the name (Documentation/filesystems/proc.rst).
+fn fields(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 fn clock(clock: libc::clockid_t) -> u64 {
@@ -89,22 +94,16 @@ pub(super) fn is_python(pid: u32) -> bool {
         || fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains("/libpython"))
 }
 
-/// CPU time of all threads of a process but one, ns. None where the kernel does not tell (CONFIG_SCHED_INFO), or where
-/// the process has too many.
+/// CPU time of all threads of a process but one, those that have ended included, ns. None where the kernel does not tell
+/// (CONFIG_SCHED_INFO).
 pub(super) fn others(pid: u32, tid: u32) -> Option<u64> {
-    let mut sum = 0;
-    for (count, thread) in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten().enumerate() {
-        if count >= THREADS {
-            return None;
-        }
-        if thread.file_name().to_str() == Some(tid.to_string().as_str()) {
-            continue;
-        }
-        // One that has ended meanwhile has none.
-        let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
-        sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
-    }
-    Some(sum)
+    let stat = fields(pid)?;
+    // Fields 14 and 15, in user and in kernel mode.
+    let mut all = stat.iter().skip(11).take(2).map(|ticks| ticks.parse::<u64>().ok());
+    let all = (all.next()?? + all.next()??) * TICK_NS;
+    let own = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).ok()?;
+    let own = own.split_whitespace().next()?.parse().ok()?;
+    Some(all.saturating_sub(own))
 }
 
 #[cfg(test)]
@@ -151,12 +150,14 @@ mod tests {
         // SAFETY: no arguments.
         let tid = unsafe { libc::gettid() } as u32;
         let before = others(me(), tid).unwrap();
-        let spin = move || {
+        let spin = || {
             let begun = std::time::Instant::now();
             while begun.elapsed() < std::time::Duration::from_millis(100) {}
-            others(me(), tid).unwrap()
         };
-        assert!(std::thread::spawn(spin).join().unwrap() > before);
+        // Until it had the CPU for more than a tick; it counts though it has ended.
+        while others(me(), tid).unwrap() <= before {
+            std::thread::spawn(spin).join().unwrap();
+        }
         assert!(!is_python(me()));
     }
 }
