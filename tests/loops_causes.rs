@@ -124,6 +124,31 @@ fn a_query_is_named_with_its_server() -> Result<()> {
     database.stop()
 }
 
+/// The statement is known when it was prepared before our eyes; otherwise it is said that it is not.
+#[test]
+fn a_prepared_statement_is_named_where_it_is_known() -> Result<()> {
+    let database = Database::start(Engine::MariaDb)?;
+    let server = Stalling::start_with(LoopRuntime::Asyncio, Some(database.tcp()))?;
+    for (text, known) in [("SELECT SLEEP(?)", true), ("<unknown statement>", false)] {
+        let trace = Trace::start(&[])?;
+        server.get("wait", 1)?;
+        // Prepares it, the first time.
+        server.get("query_prepared", 1)?;
+        server.get("query_prepared", HOLD_MS)?;
+        server.get("wait", 1)?;
+        trace.settle(|lines| server.stalls(lines).len())?;
+        let lines = trace.finish_whole()?;
+        let stall = server.stalls(&lines).into_iter().find(|stall| number(&stall["seconds"]) >= LEAST);
+        let stall = stall.context("no stall")?;
+        let queries = &stall["queries"];
+        ensure!(queries["digest_text"] == text && queries["peer"] == database.tcp().to_string(), "{stall:#}");
+        ensure!(stall.get("digest").is_some() == known, "{stall:#}");
+        ensure!(stall["blocked_in"][0]["kind"] == "database", "{stall:#}");
+    }
+    server.stop()?;
+    database.stop()
+}
+
 /// It is told of while the query is still under way.
 #[test]
 fn a_query_under_way_is_named() -> Result<()> {

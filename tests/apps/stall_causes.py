@@ -39,6 +39,23 @@ def query_timeout(seconds):
     cursor(read_timeout=30).execute(f"SELECT SLEEP({seconds})")
 
 
+PREPARED = []
+
+
+def query_prepared(seconds):
+    """A statement that was prepared the first time."""
+    if not PREPARED:
+        import mysql.connector
+
+        port = int(os.environ["STALLS_MYSQL_PORT"])
+        connection = mysql.connector.connect(
+            host="127.0.0.1", port=port, user="app", password="app-pass", ssl_disabled=True, use_pure=True
+        )
+        PREPARED.append(connection.cursor(prepared=True))
+    PREPARED[0].execute("SELECT SLEEP(%s)", (seconds,))
+    PREPARED[0].fetchall()
+
+
 def query_then_sleep(seconds):
     """A short query, and then something else for long."""
     holds.mysql().execute("SELECT name FROM items WHERE id = 1")
@@ -151,6 +168,7 @@ WAYS = {
     "query_unix": query_unix,
     "query_timeout": query_timeout,
     "query_unread": query_unread,
+    "query_prepared": query_prepared,
     "query_then_sleep": query_then_sleep,
     "output": output,
     "lock": lock,

@@ -29,6 +29,8 @@ const REPEAT_NS: u64 = 1_000_000_000;
 const KEEP_NS: u64 = 5_000_000_000;
 /// A set that had an accepted connection counts as a server's for so long.
 const SERVING_NS: u64 = 60_000_000_000;
+/// A stall asks for answers at each look for so long, ns.
+const ASKING_NS: u64 = 10_000_000_000;
 /// The kernel tells CPU time in ticks of 10 ms: less than this says nothing, ns.
 const OBSERVED_NS: u64 = 50_000_000;
 /// Stalls, and sets, remembered at the most.
@@ -63,9 +65,10 @@ pub struct Connections {
 /// A stall under way, or one whose record has not come yet.
 #[derive(Debug, Default)]
 struct Seen {
-    /// When it is to be told of again, and when it was last seen to go on, ns.
+    /// When it is to be told of again, was last seen to go on, and was last told of, ns.
     next: u64,
     last: u64,
+    told: u64,
     connections: Option<Connections>,
     targets: FxHashMap<(u32, u64), Option<Target>>,
     throttled: Option<u64>,
@@ -122,6 +125,7 @@ impl Watch {
             };
             if let Some(seen) = self.seen.get_mut(&(turn.tid, turn.start)) {
                 seen.next = now + pause;
+                seen.told = now;
             }
             told.push(stall);
         }
@@ -138,9 +142,12 @@ impl Watch {
         running
     }
 
-    /// Those that were under way at this look, and blocked on a connection.
+    /// Those that were under way at this look, and blocked on a connection. One that goes on and on asks only when it is
+    /// told of.
     pub fn asking(&self, now: u64) -> Vec<Asking> {
-        let running = self.seen.iter().filter(|(_, seen)| seen.last == now);
+        let running = self.seen.iter().filter(|((_, start), seen)| {
+            seen.last == now && (seen.told == now || now.saturating_sub(*start) < ASKING_NS)
+        });
         let asking = running.map(|((tid, start), seen)| {
             let ends = seen.targets.values().flatten().filter_map(|target| target.ends);
             Asking { tid: *tid, start: *start, ends: ends.collect() }

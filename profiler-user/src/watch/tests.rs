@@ -135,6 +135,11 @@ fn who_is_blocked_on_a_connection_asks_for_an_answer() {
     let ends = vec![Ends::Inet { local: ends[0], peer: ends[1] }];
     assert_eq!(watch.asking(now), [Asking { tid: 11, start: SECOND, ends }]);
     assert_eq!(watch.asking(now + MS), [], "of an earlier look");
+    let late = SECOND + ASKING_NS;
+    assert_eq!(watch.look(&[asks], late, &mut world).len(), 1);
+    assert_eq!(watch.asking(late).len(), 1, "told of");
+    watch.look(&[asks], late + 25 * MS, &mut world);
+    assert_eq!(watch.asking(late + 25 * MS), [], "it goes on and on");
 }
 
 /// A loop that has waited 5 ms on the same word, time and again.
