@@ -160,9 +160,26 @@ const WAIT: Kind = OneOf(&["epoll", "poll", "select", "io_uring"]);
 
 const BLOCKED_IN: Kind = Object(&[
     ("syscall", true, Name),
+    // An addition: what sort of thing that is.
+    ("kind", true, BLOCKED_KIND),
     ("target", false, Name),
     ("count", true, Whole),
     ("seconds", true, Number),
+]);
+
+const BLOCKED_KIND: Kind = OneOf(&[
+    "sleep",
+    "lock",
+    "file",
+    "socket",
+    "database",
+    "dns",
+    "subprocess",
+    "pipe",
+    "wait",
+    "memory",
+    "stopped",
+    "other",
 ]);
 
 const CAUSE: Kind = OneOf(&[
@@ -178,8 +195,8 @@ const CAUSE: Kind = OneOf(&[
 
 /// An addition: the commands that the loop waited for.
 const QUERIES: &[Field] = &[
-    ("peer", true, Name),
-    ("digest", true, Name),
+    ("peer", false, Name),
+    ("digest", false, Name),
     ("digest_text", true, Name),
     ("count", true, Whole),
     ("seconds", true, Number),
@@ -237,7 +254,12 @@ macro_rules! stall {
 const STALL_ROW: &[Field] = stall!();
 
 /// A line of `trace --format json` that tells of a stall.
-pub const STALL: Kind = Object(stall!(("type", true, OneOf(&["stall"])), ("time", true, Time)));
+pub const STALL: Kind = Object(stall!(
+    ("type", true, OneOf(&["stall"])),
+    ("time", true, Time),
+    // An addition: as on the lines of exchanges.
+    ("service", true, Name),
+));
 
 /// A line of `trace --format json` that tells of an exchange.
 pub const EXCHANGE: Kind = Object(&[

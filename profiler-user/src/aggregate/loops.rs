@@ -69,6 +69,13 @@ impl Loops {
         self.stalls += 1;
     }
 
+    /// Calls `change` with each stall.
+    pub fn each_stall(&mut self, mut change: impl FnMut(&mut Stall)) {
+        for known in self.known.values_mut() {
+            known.stalls.iter_mut().for_each(|row| change(&mut row.stall));
+        }
+    }
+
     fn entry(&mut self, l: &Loop, now: u64) -> Option<&mut Known> {
         let key = (l.turn.pid, l.turn.tid);
         if self.known.len() >= MOST_LOOPS && !self.known.contains_key(&key) {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use profiler_ebpf::record::Counter;
 
-use super::lookout::Lookout;
+use super::lookout::{Lookout, Told};
 use super::pipeline::{Finished, Pipeline};
 use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
@@ -18,7 +18,6 @@ use crate::kernel::own;
 use crate::kernel::{memlock, run_time::RunTime};
 use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
 use crate::source::Source;
-use crate::stall::Stall;
 
 /// A running capture.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ pub struct Outcome {
     pub report: Report,
     pub series: Vec<Series>,
     /// Stalls that nobody has taken.
-    pub stalls: Vec<Stall>,
+    pub stalls: Vec<Told>,
 }
 
 impl Capture {
@@ -92,7 +91,7 @@ impl Capture {
                 see(&finished, clock);
             }
         };
-        self.source.turn(&mut feed).await;
+        self.source.turn(self.lookout.next(), &mut feed).await;
         self.lookout.turn(&mut self.source.session, pipeline, clock);
         if let Some(run_time) = &mut self.run_time {
             run_time.tick(&self.source.session);
@@ -159,6 +158,7 @@ impl Capture {
             ("shared_turns", c(Counter::SharedTurns)),
             ("switch_lost", c(Counter::SwitchLost)),
             ("wait_lost", c(Counter::WaitLost)),
+            ("queries_forgotten", self.pipeline.queries.forgotten),
             ("probe_missed", session.missed_of_loops()),
         ];
         let loop_events = loop_events.into_iter().filter(|(_, n)| *n > 0);

@@ -1,15 +1,18 @@
 //! The lookout for event loops: reads the kernel half's table every few milliseconds, puts what the watch says of it,
 //! and the stalls that have ended, through the filters, and keeps what the report will say.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use profiler_ebpf::claim;
 use profiler_ebpf::loops::Loop;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::inquiry::Inquiry;
 
 use super::pipeline::Pipeline;
 use crate::aggregate::loops::Loops;
-use crate::clock::{WallClock, monotonic};
+use crate::clock::{WallClock, monotonic, thread_cpu};
 use crate::kernel::own;
 use crate::kernel::session::Session;
 use crate::report::LoopRow;
@@ -21,10 +24,17 @@ use crate::watch::sight::Descriptors;
 const EVERY: Duration = Duration::from_millis(25);
 /// Sets that nobody waits on are forgotten so often.
 const SETS_EVERY: Duration = Duration::from_secs(60);
-/// Reading may take this share of the time.
+/// Reading may take this share of a CPU. Not of the time: who waits for a CPU for long would look the less.
 const SHARE: u32 = 50;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
+
+/// A stall that passed the filters, and its service.
+#[derive(Debug)]
+pub struct Told {
+    pub stall: Stall,
+    pub service: Arc<str>,
+}
 
 /// The watch, what it sees with, and what it has seen.
 #[derive(Debug)]
@@ -33,11 +43,14 @@ pub struct Lookout {
     sight: Descriptors,
     table: Vec<Loop>,
     loops: Loops,
-    told: Vec<Stall>,
+    inquiry: Inquiry,
+    told: Vec<Told>,
     /// Those under way at the last look.
     open: Vec<Stall>,
     next: Instant,
     next_sets: Instant,
+    /// CPU time of the last reading.
+    cost: Duration,
 }
 
 impl Lookout {
@@ -47,15 +60,17 @@ impl Lookout {
             sight: Descriptors::new(own::numbers_are_the_kernels()),
             table: Vec::new(),
             loops: Loops::default(),
+            inquiry: Inquiry::default(),
             told: Vec::new(),
             open: Vec::new(),
             next: Instant::now(),
+            cost: Duration::ZERO,
             next_sets: Instant::now() + SETS_EVERY,
         }
     }
 
     /// Stalls that began, went on or ended since the last call.
-    pub fn take(&mut self) -> Vec<Stall> {
+    pub fn take(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.told)
     }
 
@@ -64,25 +79,38 @@ impl Lookout {
         self.loops.overflowed
     }
 
+    /// When it is time to look again.
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
     /// Looks, if it is time to.
     pub fn turn(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
         if !session.watches_loops {
+            // There will be nothing to look at.
+            self.next = Instant::now() + SETS_EVERY;
             return;
         }
         let begun = Instant::now();
-        self.ended(pipeline, clock);
+        self.ended(session, pipeline, clock);
         if begun < self.next {
             return;
         }
         self.read(session, pipeline);
+        self.sight.sample(&self.table, monotonic());
         if begun >= self.next_sets {
             let sets: FxHashSet<_> = self.table.iter().map(|l| claim::key(l.turn.pid, l.turn.set)).collect();
             session.keep_sets(|set| sets.contains(&set));
             self.next_sets = begun + SETS_EVERY;
         }
-        let running = self.watch.look(&self.table, monotonic(), &mut self.sight);
-        self.tell(running.into_iter().filter(|stall| pipeline.wants_stall(stall)).collect());
-        self.next = begun + EVERY.max(begun.elapsed() * SHARE);
+        let now = monotonic();
+        let mut running = self.watch.look(&self.table, now, &mut self.sight);
+        self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
+        running.retain(|stall| pipeline.wants_stall(stall));
+        running.iter_mut().for_each(|stall| pipeline.queries.dress(stall));
+        self.tell(running, pipeline);
+        self.forget(pipeline);
+        self.next = begun + EVERY.max(self.cost * SHARE);
     }
 
     /// The last look at the loops, while the hooks are attached.
@@ -96,33 +124,58 @@ impl Lookout {
                 self.loops.turns(l, &turns);
             }
         }
-        self.open = self.watch.running(&self.table, monotonic(), &mut self.sight);
+        let now = monotonic();
+        self.sight.sample(&self.table, now);
+        self.open = self.watch.running(&self.table, now, &mut self.sight);
+        self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         self.open.retain(|stall| pipeline.wants_stall(stall));
     }
 
     /// The rows of the report, once the last records have come. Stalls that still went on at the last look are in it.
     pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
-        self.ended(pipeline, clock);
+        self.add_ended(pipeline, clock);
         for stall in &self.open {
             self.loops.stall(stall, start(stall, clock));
         }
+        // Replies that have come since are known by now.
+        self.loops.each_stall(|stall| pipeline.queries.dress(stall));
         self.loops.rows(|pid, comm| pipeline.service_of_loop(pid, comm))
     }
 
-    fn ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
+    fn ended(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
+        if pipeline.stalls.is_empty() {
+            return;
+        }
+        self.sight.sample(&self.table, monotonic());
+        self.inquiry.of_ended(session, pipeline);
+        self.add_ended(pipeline, clock);
+    }
+
+    fn add_ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
         let mut stalls = pipeline.stalls.take();
         stalls.retain(|stall| pipeline.wants_stall(stall));
         for stall in &mut stalls {
             self.watch.ended(stall, monotonic(), &mut self.sight);
+            pipeline.queries.over(stall);
+            pipeline.queries.dress(stall);
             self.loops.stall(stall, start(stall, clock));
             self.open.retain(|open| (open.tid, open.turn.start) != (stall.tid, stall.turn.start));
         }
-        self.tell(stalls);
+        self.tell(stalls, pipeline);
+    }
+
+    /// What no stall can ask for any more.
+    fn forget(&self, pipeline: &mut Pipeline) {
+        let open = self.table.iter().filter(|l| l.open != 0).map(|l| (l.turn.tid, l.turn.start));
+        let open: FxHashMap<_, _> = open.collect();
+        pipeline.queries.forget(monotonic(), |tid| open.get(&tid).copied());
     }
 
     fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {
+        let before = thread_cpu();
         self.table.clear();
         session.each_loop(|l| self.table.push(*l));
+        self.cost = thread_cpu().saturating_sub(before);
         let now = monotonic();
         for l in &self.table {
             if self.loops.see(l, pipeline.serves(l.turn.tid), now) {
@@ -132,9 +185,13 @@ impl Lookout {
     }
 
     /// Where nobody takes them, as in `record`, the first stay.
-    fn tell(&mut self, stalls: Vec<Stall>) {
+    fn tell(&mut self, stalls: Vec<Stall>, pipeline: &mut Pipeline) {
         let room = MOST.saturating_sub(self.told.len());
-        self.told.extend(stalls.into_iter().take(room));
+        let told = stalls.into_iter().take(room).map(|stall| {
+            let service = pipeline.service_of(stall.pid, &stall.comm);
+            Told { stall, service }
+        });
+        self.told.extend(told);
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::capture::Capture;
 use super::log::say;
+use super::lookout::Told;
 use super::pipeline::Finished;
 use super::signals::Signals;
 use crate::cli::{LineFormat, TraceArgs};
@@ -16,7 +17,6 @@ use crate::config::Settings;
 use crate::output::style::{ColourChoice, Style};
 use crate::output::trace;
 use crate::report::Counters;
-use crate::stall::Stall;
 
 /// Runs `trace`.
 pub fn run(args: TraceArgs) -> Result<ExitCode> {
@@ -87,12 +87,12 @@ impl<W: Write> Lines<W> {
         self.note(written);
     }
 
-    fn stalls(&mut self, stalls: Vec<Stall>, clock: &WallClock) {
-        for stall in stalls {
+    fn stalls(&mut self, stalls: Vec<Told>, clock: &WallClock) {
+        for Told { stall, service } in stalls {
             let (start, at) = (clock.at(stall.turn.start), clock.at(stall.turn.end));
             let line = match self.format {
-                LineFormat::Text => trace::stall::text(&stall, at, &self.style),
-                LineFormat::Json => match trace::stall::json(&stall, start, at) {
+                LineFormat::Text => trace::stall::text(&stall, &service, at, &self.style),
+                LineFormat::Json => match trace::stall::json(&stall, &service, start, at) {
                     Ok(line) => line,
                     Err(e) => return self.note(Err(io::Error::other(e))),
                 },
