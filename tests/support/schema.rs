@@ -59,6 +59,12 @@ pub const REPORT: Kind = Object(&[
     ("mysql", true, List(&Object(MYSQL))),
     ("event_loops", true, List(&Object(EVENT_LOOP))),
     ("findings", true, List(&Object(FINDING))),
+    // An addition: what looks like a finding, without enough data.
+    (
+        "undecided",
+        false,
+        List(&Object(&[("id", true, Name), ("service", true, Name), ("reason", true, Name)])),
+    ),
 ]);
 
 const CAPTURE: &[Field] = &[
@@ -151,6 +157,11 @@ const EVENT_LOOP: &[Field] = &[
     ("wait", true, WAIT),
     ("turns", true, Whole),
     ("busy_seconds", true, Number),
+    // An addition: its parts, and the time between the end of a wait and the turn.
+    ("on_cpu_seconds", true, Number),
+    ("run_queue_seconds", true, Number),
+    ("blocked_seconds", true, Number),
+    ("late_seconds", true, Number),
     ("utilization", true, Number),
     ("turn", false, Quantiles),
     ("stalls", true, List(&Object(STALL_ROW))),

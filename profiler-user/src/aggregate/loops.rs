@@ -64,6 +64,7 @@ impl Loops {
         }
         let mut l = Loop { turn: stall.turn, ..Loop::default() };
         (l.turns, l.busy, l.born) = (1, stall.turn.length(), stall.turn.start);
+        (l.on_cpu, l.run_queue, l.blocked) = (stall.turn.on_cpu, stall.turn.run_queue, stall.turn.blocked);
         let Some(known) = self.entry(&l, stall.turn.end) else { return };
         known.stalls.push(StallRow { start, stall: stall.clone() });
         self.stalls += 1;
@@ -84,8 +85,8 @@ impl Loops {
     pub fn rows(&mut self, mut service: impl FnMut(u32, &str) -> Option<String>) -> Vec<LoopRow> {
         let rows = self.known.drain().filter_map(|(_, known)| {
             let l = &known.last;
-            let open = l.at(known.seen).map_or(0, |turn| turn.length());
-            let busy = l.busy.saturating_add(open);
+            let open = l.at(known.seen).unwrap_or_default();
+            let busy = l.busy.saturating_add(open.length());
             let lived = known.seen.saturating_sub(l.born);
             Some(LoopRow {
                 service: service(l.turn.pid, &comm(&l.turn.comm))?,
@@ -94,6 +95,10 @@ impl Loops {
                 wait: Wait::of(l.turn.wait)?,
                 turns: l.turns,
                 busy_seconds: busy as f64 / 1e9,
+                on_cpu_seconds: l.on_cpu.saturating_add(open.on_cpu) as f64 / 1e9,
+                run_queue_seconds: l.run_queue.saturating_add(open.run_queue) as f64 / 1e9,
+                blocked_seconds: l.blocked.saturating_add(open.blocked) as f64 / 1e9,
+                late_seconds: l.late as f64 / 1e9,
                 utilization: if lived > 0 { (busy as f64 / lived as f64).min(1.0) } else { 1.0 },
                 turn: known.turns,
                 stalls: known.stalls,

@@ -17,6 +17,8 @@ use crate::kernel::hooks::Hook;
 use crate::kernel::own;
 use crate::kernel::{memlock, run_time::RunTime};
 use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
+use crate::rules::thresholds::Thresholds;
+use crate::rules::{self, Facts};
 use crate::source::Source;
 use crate::stall::Stall;
 
@@ -27,6 +29,7 @@ pub struct Capture {
     pub pipeline: Pipeline,
     pub clock: WallClock,
     pub lookout: Lookout,
+    thresholds: Thresholds,
     run_time: Option<RunTime>,
     begun: Instant,
     start: Timestamp,
@@ -77,6 +80,7 @@ impl Capture {
             pipeline,
             clock: WallClock::now(),
             lookout: Lookout::new(settings.kernel().stall_threshold),
+            thresholds: settings.rules.clone(),
             run_time,
             begun: Instant::now(),
             start: Timestamp::now(),
@@ -190,7 +194,7 @@ impl Capture {
         };
         let services = self.pipeline.services.rows();
         let series = self.pipeline.aggregator.series();
-        let report = Report {
+        let mut report = Report {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             host: host(),
@@ -201,7 +205,11 @@ impl Capture {
             services,
             event_loops,
             findings: Vec::new(),
+            undecided: Vec::new(),
         };
+        let mut verdict = rules::judge(&Facts::of(&report), &self.thresholds);
+        report.undecided = std::mem::take(&mut verdict.undecided);
+        report.findings = verdict.findings();
         Outcome { report, series, stalls }
     }
 }
