@@ -198,21 +198,32 @@ const QUERIES: &[Field] = &[
 
 const FRAME: &[Field] = &[("function", true, Name), ("file", false, Name), ("line", false, Whole)];
 
-const FINDING: &[Field] = &[
-    ("id", true, Name),
-    ("severity", true, OneOf(&["critical", "warning", "info"])),
-    ("service", true, Name),
-    ("subject", true, Name),
-    ("title", true, Name),
-    ("detail", true, Name),
-    ("evidence", true, Any),
-    ("advice", true, Name),
-    ("explained_by", false, Name),
-    ("first_seen", true, Time),
-    ("last_seen", true, Time),
-    ("ongoing", true, Flag),
-    ("count", true, Whole),
-];
+/// The fields of a finding, with those of a trace's line in front.
+macro_rules! finding {
+    ($($more:expr),* $(,)?) => {
+        &[
+            $($more,)*
+            ("id", true, Name),
+            ("severity", true, OneOf(&["critical", "warning", "info"])),
+            ("service", true, Name),
+            ("subject", true, Name),
+            ("title", true, Name),
+            ("detail", true, Name),
+            ("evidence", true, Any),
+            ("advice", true, Name),
+            ("explained_by", false, Name),
+            ("first_seen", true, Time),
+            ("last_seen", true, Time),
+            ("ongoing", true, Flag),
+            ("count", true, Whole),
+        ]
+    };
+}
+
+const FINDING: &[Field] = finding!();
+
+/// A line of `trace --format json` that tells of a finding.
+pub const FINDING_LINE: Kind = Object(finding!(("type", true, OneOf(&["finding"])), ("time", true, Time)));
 
 /// The fields of a stall; process, thread, name and wait are there as well as in the loop's row, so that a stall is the
 /// same in a report and in a trace.

@@ -8,11 +8,12 @@ use profiler_ebpf::loops::Loop;
 use rustc_hash::FxHashSet;
 
 use super::pipeline::Pipeline;
+use crate::aggregate::Series;
 use crate::aggregate::loops::Loops;
 use crate::clock::{WallClock, monotonic};
 use crate::kernel::own;
 use crate::kernel::session::Session;
-use crate::report::LoopRow;
+use crate::report::{LoopRow, StallRow};
 use crate::stall::Stall;
 use crate::watch::Watch;
 use crate::watch::sight::Descriptors;
@@ -23,6 +24,8 @@ const EVERY: Duration = Duration::from_millis(25);
 const SETS_EVERY: Duration = Duration::from_secs(60);
 /// Reading may take this share of the time.
 const SHARE: u32 = 50;
+/// A stall that clients wait for and that was not told of for so long is over.
+const STALE_NS: u64 = 2_500_000_000;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
 
@@ -34,7 +37,7 @@ pub struct Lookout {
     table: Vec<Loop>,
     loops: Loops,
     told: Vec<Stall>,
-    /// Those under way at the last look.
+    /// Those under way when last told of.
     open: Vec<Stall>,
     next: Instant,
     next_sets: Instant,
@@ -80,8 +83,14 @@ impl Lookout {
             session.keep_sets(|set| sets.contains(&set));
             self.next_sets = begun + SETS_EVERY;
         }
-        let running = self.watch.look(&self.table, monotonic(), &mut self.sight);
-        self.tell(running.into_iter().filter(|stall| pipeline.wants_stall(stall)).collect());
+        let now = monotonic();
+        let mut running = self.watch.look(&self.table, now, &mut self.sight);
+        running.retain(|stall| pipeline.wants_stall(stall));
+        self.open.retain(|open| {
+            now.saturating_sub(open.turn.end) < STALE_NS && !running.iter().any(|stall| is_same(open, stall))
+        });
+        self.open.extend(running.iter().cloned());
+        self.tell(running);
         self.next = begun + EVERY.max(begun.elapsed() * SHARE);
     }
 
@@ -101,12 +110,21 @@ impl Lookout {
     }
 
     /// The rows of the report, once the last records have come. Stalls that still went on at the last look are in it.
-    pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
+    pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> (Vec<LoopRow>, Vec<Series>) {
         self.ended(pipeline, clock);
         for stall in &self.open {
             self.loops.stall(stall, start(stall, clock));
         }
         self.loops.rows(|pid, comm| pipeline.service_of_loop(pid, comm))
+    }
+
+    /// The loops that have stalled for the last `span`, with those stalls; what is older is forgotten.
+    pub fn recent(&mut self, span: Duration, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
+        let since = monotonic().saturating_sub(span.as_nanos() as u64);
+        let open =
+            self.open.iter().map(|stall| StallRow { start: start(stall, clock), stall: stall.clone() });
+        let open: Vec<_> = open.collect();
+        self.loops.recent(since, &open, |pid, comm| pipeline.service_of_loop(pid, comm))
     }
 
     fn ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
@@ -115,7 +133,7 @@ impl Lookout {
         for stall in &mut stalls {
             self.watch.ended(stall, monotonic(), &mut self.sight);
             self.loops.stall(stall, start(stall, clock));
-            self.open.retain(|open| (open.tid, open.turn.start) != (stall.tid, stall.turn.start));
+            self.open.retain(|open| !is_same(open, stall));
         }
         self.tell(stalls);
     }
@@ -136,6 +154,10 @@ impl Lookout {
         let room = MOST.saturating_sub(self.told.len());
         self.told.extend(stalls.into_iter().take(room));
     }
+}
+
+fn is_same(one: &Stall, other: &Stall) -> bool {
+    (one.tid, one.turn.start) == (other.tid, other.turn.start)
 }
 
 fn start(stall: &Stall, clock: &WallClock) -> String {

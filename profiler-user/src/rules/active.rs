@@ -21,7 +21,7 @@ impl Active {
         let mut now = BTreeMap::new();
         let mut told = Vec::new();
         for mut finding in verdict.findings() {
-            let key = (finding.id.clone(), finding.service.clone(), finding.subject.clone());
+            let key = key(&finding);
             finding.ongoing = true;
             match self.findings.remove(&key) {
                 Some(before) => finding.first_seen = before.first_seen,
@@ -33,6 +33,20 @@ impl Active {
         told.extend(over.into_values().map(|finding| Finding { ongoing: false, ..finding }));
         told
     }
+
+    /// Those of the last verdict that were not told of.
+    pub fn untold(&self, findings: &[Finding]) -> Vec<Finding> {
+        let new = |finding: &&Finding| !self.findings.contains_key(&key(finding));
+        findings.iter().filter(new).cloned().collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+fn key(finding: &Finding) -> Key {
+    (finding.id.clone(), finding.service.clone(), finding.subject.clone())
 }
 
 #[cfg(test)]
@@ -51,6 +65,8 @@ mod tests {
         let begun = active.update(verdict(&[0.3]));
         assert_eq!((begun.len(), begun[0].ongoing), (1, true));
         assert_eq!(active.update(verdict(&[0.3, 0.4])), [], "it goes on");
+        assert_eq!(active.untold(&verdict(&[0.3]).findings()), []);
+        assert_eq!(Active::default().untold(&verdict(&[0.3]).findings()).len(), 1);
         let over = active.update(verdict(&[]));
         assert_eq!((over.len(), over[0].ongoing, over[0].count), (1, false, 2));
         assert_eq!(over[0].first_seen, begun[0].first_seen);

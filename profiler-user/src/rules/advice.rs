@@ -1,6 +1,7 @@
 //! What a person does next about a stall: the framework's own way to do it, and the command that shows more. By what
 //! held the loop and by the runtime. Pure.
 
+use super::culprit::blame;
 use crate::stall::Stall;
 use crate::stall::cause::Cause;
 
@@ -19,7 +20,7 @@ enum Work {
 
 /// What to do about a stall of a process of this runtime.
 pub(super) fn about(stall: &Stall, runtime: &str, pid: u32) -> String {
-    match stall.cause {
+    match blame(stall) {
         Cause::Cpu => computing(runtime, pid),
         Cause::BlockingCall => blocking(work(stall), runtime, pid),
         Cause::InterpreterLock => interpreter_lock(pid),

@@ -32,10 +32,22 @@ pub fn cause_id(cause: Cause) -> &'static str {
     }
 }
 
+/// A loop that got too little CPU and worked for this share of the stall was held by its work.
+const WORKED: f64 = 0.25;
+
+/// What to blame: the cause, but of a stall for want of a CPU the work that was to be done, if that was a good part.
+pub(super) fn blame(stall: &Stall) -> Cause {
+    match stall.cause {
+        Cause::CpuStarvation | Cause::Throttled if stall.on_cpu >= WORKED * stall.seconds => Cause::Cpu,
+        cause => cause,
+    }
+}
+
 /// What held the loop in this stall: stalls of one culprit have one text.
 pub fn culprit(stall: &Stall) -> String {
-    let what = match stall.cause {
-        Cause::Cpu => "computing".to_owned(),
+    let what = match blame(stall) {
+        Cause::Cpu if stall.cause != Cause::Cpu => "computing, with too little CPU".to_owned(),
+        Cause::Cpu => "computing".into(),
         Cause::BlockingCall => call(stall),
         Cause::InterpreterLock => "waiting for the interpreter lock".into(),
         Cause::CpuStarvation => "no CPU was free".into(),
@@ -123,6 +135,14 @@ mod tests {
         assert_eq!(culprit(&read), "sleeping (clock_nanosleep)");
         read.stack = vec![frame("wait", "/srv/app.py", 7)];
         assert_eq!(culprit(&read), "sleeping (clock_nanosleep) at srv/app.py:7 in wait");
+    }
+
+    #[test]
+    fn work_is_to_blame_where_there_was_some() {
+        let busy = stall(Cause::CpuStarvation, 0.0, 0.15, 0.16);
+        assert_eq!((blame(&busy), culprit(&busy).as_str()), (Cause::Cpu, "computing, with too little CPU"));
+        let starved = stall(Cause::CpuStarvation, 0.0, 0.02, 0.2);
+        assert_eq!(culprit(&starved), "no CPU was free");
     }
 
     #[test]
