@@ -11,11 +11,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::inquiry::Inquiry;
 
 use super::pipeline::Pipeline;
+use crate::aggregate::Series;
 use crate::aggregate::loops::Loops;
 use crate::clock::{WallClock, monotonic, thread_cpu};
 use crate::kernel::own;
 use crate::kernel::session::Session;
-use crate::report::LoopRow;
+use crate::report::{LoopRow, StallRow};
 use crate::stall::Stall;
 use crate::watch::Watch;
 use crate::watch::sight::Descriptors;
@@ -26,6 +27,8 @@ const EVERY: Duration = Duration::from_millis(25);
 const SETS_EVERY: Duration = Duration::from_secs(60);
 /// Reading may take this share of a CPU. Not of the time: who waits for a CPU for long would look the less.
 const SHARE: u32 = 50;
+/// A stall that clients wait for and that was not told of for so long is over.
+const STALE_NS: u64 = 2_500_000_000;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
 
@@ -45,7 +48,7 @@ pub struct Lookout {
     loops: Loops,
     inquiry: Inquiry,
     told: Vec<Told>,
-    /// Those under way at the last look.
+    /// Those under way when last told of.
     open: Vec<Stall>,
     next: Instant,
     next_sets: Instant,
@@ -108,6 +111,10 @@ impl Lookout {
         self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         running.retain(|stall| pipeline.wants_stall(stall));
         running.iter_mut().for_each(|stall| pipeline.queries.dress(stall));
+        self.open.retain(|open| {
+            now.saturating_sub(open.turn.end) < STALE_NS && !running.iter().any(|stall| is_same(open, stall))
+        });
+        self.open.extend(running.iter().cloned());
         self.tell(running, pipeline);
         self.forget(pipeline);
         self.next = begun + EVERY.max(self.cost * SHARE);
@@ -132,7 +139,7 @@ impl Lookout {
     }
 
     /// The rows of the report, once the last records have come. Stalls that still went on at the last look are in it.
-    pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
+    pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> (Vec<LoopRow>, Vec<Series>) {
         self.add_ended(pipeline, clock);
         for stall in &self.open {
             self.loops.stall(stall, start(stall, clock));
@@ -140,6 +147,15 @@ impl Lookout {
         // Replies that have come since are known by now.
         self.loops.each_stall(|stall| pipeline.queries.dress(stall));
         self.loops.rows(|pid, comm| pipeline.service_of_loop(pid, comm))
+    }
+
+    /// The loops that have stalled for the last `span`, with those stalls; what is older is forgotten.
+    pub fn recent(&mut self, span: Duration, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
+        let since = monotonic().saturating_sub(span.as_nanos() as u64);
+        let open =
+            self.open.iter().map(|stall| StallRow { start: start(stall, clock), stall: stall.clone() });
+        let open: Vec<_> = open.collect();
+        self.loops.recent(since, &open, |pid, comm| pipeline.service_of_loop(pid, comm))
     }
 
     fn ended(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
@@ -159,7 +175,7 @@ impl Lookout {
             pipeline.queries.over(stall);
             pipeline.queries.dress(stall);
             self.loops.stall(stall, start(stall, clock));
-            self.open.retain(|open| (open.tid, open.turn.start) != (stall.tid, stall.turn.start));
+            self.open.retain(|open| !is_same(open, stall));
         }
         self.tell(stalls, pipeline);
     }
@@ -193,6 +209,10 @@ impl Lookout {
         });
         self.told.extend(told);
     }
+}
+
+fn is_same(one: &Stall, other: &Stall) -> bool {
+    (one.tid, one.turn.start) == (other.tid, other.turn.start)
 }
 
 fn start(stall: &Stall, clock: &WallClock) -> String {
