@@ -7,7 +7,7 @@ use super::{Facts, Verdict};
 use crate::kernel::hooks::Wait;
 use crate::report::{Finding, LoopRow, Report, Service, StallRow};
 use crate::stall::cause::Cause;
-use crate::stall::{BlockedIn, Confidence, Frame, Queries, Stall, Waiting};
+use crate::stall::{BlockedIn, Confidence, Frame, Kind, Queries, Stall, Waiting};
 
 pub(crate) use crate::output::text::sample::{distribution, empty, http_row};
 
@@ -61,7 +61,8 @@ pub(crate) fn queried(count: u32, seconds: f64, on_cpu: f64) -> Stall {
 }
 
 pub(crate) fn blocked(syscall: &str, target: Option<&str>, count: u32, seconds: f64) -> BlockedIn {
-    BlockedIn { call: (0, 0), syscall: syscall.into(), target: target.map(Into::into), count, seconds }
+    let (call, syscall, target) = ((0, 0), syscall.into(), target.map(Into::into));
+    BlockedIn { call, syscall, kind: Kind::Other, target, count, seconds }
 }
 
 pub(crate) fn frame(function: &str, file: &str, line: u32) -> Frame {
