@@ -51,9 +51,10 @@ def query_prepared(seconds):
         connection = mysql.connector.connect(
             host="127.0.0.1", port=port, user="app", password="app-pass", ssl_disabled=True, use_pure=True
         )
-        PREPARED.append(connection.cursor(prepared=True))
-    PREPARED[0].execute("SELECT SLEEP(%s)", (seconds,))
-    PREPARED[0].fetchall()
+        # A cursor does not keep its connection.
+        PREPARED.extend([connection, connection.cursor(prepared=True)])
+    PREPARED[1].execute("SELECT SLEEP(%s)", (seconds,))
+    PREPARED[1].fetchall()
 
 
 def query_then_sleep(seconds):

@@ -2,7 +2,7 @@
 //! control group was throttled, and whether other threads of its interpreter ran meanwhile. Pure.
 //!
 //! The time of a stall is split among the causes, and the one with most is the stall's. Of two with equal time the one
-//! that stands earlier in [`parts`].
+//! that stands earlier in `parts`.
 
 use profiler_ebpf::turn::{Blocked, Turn, call};
 use serde::{Deserialize, Serialize};

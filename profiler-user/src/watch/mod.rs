@@ -29,6 +29,8 @@ const REPEAT_NS: u64 = 1_000_000_000;
 const KEEP_NS: u64 = 5_000_000_000;
 /// A set that had an accepted connection counts as a server's for so long.
 const SERVING_NS: u64 = 60_000_000_000;
+/// Targets looked up in one stall.
+const TARGETS: usize = 64;
 /// A stall asks for answers at each look for so long, ns.
 const ASKING_NS: u64 = 10_000_000_000;
 /// The kernel tells CPU time in ticks of 10 ms: less than this says nothing, ns.
@@ -212,6 +214,9 @@ impl Seen {
     fn look_up(&mut self, turn: &Turn, sight: &mut impl Sight) {
         for call in turn.calls.iter().filter(|call| call.count > 0) {
             let call = (call.nr, call.target);
+            if self.targets.len() >= TARGETS && !self.targets.contains_key(&call) {
+                continue;
+            }
             let wanted = kind::has_target(call.0);
             self.targets.entry(call).or_insert_with(|| if wanted { sight.target(turn, call) } else { None });
         }
