@@ -108,7 +108,7 @@ fn said<'a>(
     });
     let mut detail = format!("Held by {}", named.collect::<Vec<_>>().join("; "));
     if let Some(more) = parts.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        detail.push_str(&format!("; {more} more"));
+        detail.push_str(&format!("; and {more} more"));
     }
     detail.push_str(&format!(
         ". Of the time: CPU {}, waiting for a CPU {}, blocked {}.",
@@ -116,12 +116,16 @@ fn said<'a>(
         duration(stalled.sum(|stall| stall.run_queue)),
         duration(stalled.sum(|stall| stall.blocked)),
     ));
-    if let Some((requests, connections)) = stalled.waiting().filter(|waiting| *waiting != (0, 0)) {
-        detail.push_str(&format!(
-            " Up to {} and {} waited at a time.",
-            units::things(requests.into(), "request", "requests"),
-            units::things(connections.into(), "new connection", "new connections"),
-        ));
+    if let Some((requests, connections)) = stalled.waiting() {
+        let waiting = [
+            (requests, units::things(requests.into(), "request", "requests")),
+            (connections, units::things(connections.into(), "new connection", "new connections")),
+        ];
+        let waiting: Vec<_> =
+            waiting.into_iter().filter(|(count, _)| *count > 0).map(|(_, things)| things).collect();
+        if !waiting.is_empty() {
+            detail.push_str(&format!(" Up to {} waited at a time.", waiting.join(" and ")));
+        }
     }
     let mut evidence = stalled.evidence();
     evidence.insert("threshold_seconds".into(), json!(least));
