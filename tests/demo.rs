@@ -41,6 +41,10 @@ fn a_newcomer_sees_three_services_and_what_is_sick_about_them() {
     for sign in ["GET /orders/{id}", "GET /export", "no index", "1146 (no such table)", "(handshake)"] {
         assert!(text.contains(sign), "no {sign}: {text}");
     }
+    // What is worst comes first: the loop that /export blocks.
+    let finding =
+        text.find("CRITICAL demo: http: its event loop was blocked").unwrap_or_else(|| panic!("{text}"));
+    assert!(finding < text.find("demo: http (pid ").unwrap() && text.contains("  Event loops\n"), "{text}");
     assert!(text.contains("Nothing was lost.") && !text.contains("<unknown statement>"), "{text}");
 }
 
@@ -63,6 +67,18 @@ fn its_numbers_are_the_loads_own() {
     assert_eq!(names, ["demo: http", "demo: load", "demo: mysql"]);
     assert!(services.iter().all(|service| service["pids"].as_array().unwrap().len() == 1), "{services:#?}");
     queries_follow_from_the_requests(&report);
+    the_loop_is_blocked_by_the_export(&report);
+}
+
+/// One loop serves, and is blocked once for each export; its threads have ended before the report was made.
+fn the_loop_is_blocked_by_the_export(report: &Report) {
+    let row = report.rows("event_loops").filter(|row| row["turn"].is_object()).only().unwrap();
+    assert!(row["turn"]["count"].as_u64() > Some(100), "{row}");
+    let exports = report.rows("http").role("server").with("route", "/export").count();
+    let findings = report.rows("findings");
+    let blocked = findings.filter(|finding| finding["id"] == "event-loop-blocked").only().unwrap();
+    assert_eq!((&blocked["service"], &blocked["severity"]), (&row["service"], &"critical".into()));
+    assert!(blocked["count"].as_u64() >= Some(exports), "{exports} exports: {blocked:#}");
 }
 
 /// What each route asks the database is known: both ends of MySQL agree with it.

@@ -19,9 +19,7 @@ const MOST_STALLS: usize = 4_096;
 #[derive(Debug)]
 struct Known {
     last: Loop,
-    turns: Option<Distribution>,
-    /// The same lengths, as metrics have them.
-    lengths: Buckets,
+    turns: Option<Box<Histogram>>,
     /// When it was last seen, ns.
     seen: u64,
     serves: bool,
@@ -53,11 +51,15 @@ impl Loops {
     }
 
     /// The lengths of a loop's turns so far.
-    pub fn turns(&mut self, l: &Loop, turns: &Histogram) {
+    pub fn turns(&mut self, l: &Loop, turns: Histogram) {
         if let Some(known) = self.known.get_mut(&(l.turn.pid, l.turn.tid)) {
-            known.turns = distribution(turns);
-            known.lengths = buckets(turns);
+            known.turns = Some(Box::new(turns));
         }
+    }
+
+    /// Whether a loop's thread has been seen to serve.
+    pub fn serves(&self, l: &Loop) -> bool {
+        self.known.get(&(l.turn.pid, l.turn.tid)).is_some_and(|known| known.serves)
     }
 
     /// A stall of any thread, over or, at the recording's end, still under way. What is known of the thread's loop
@@ -93,14 +95,7 @@ impl Loops {
             self.overflowed += 1;
             return None;
         }
-        let new = || Known {
-            last: *l,
-            turns: None,
-            lengths: Buckets::new(LOOP_SECONDS),
-            seen: now,
-            serves: false,
-            stalls: Vec::new(),
-        };
+        let new = || Known { last: *l, turns: None, seen: now, serves: false, stalls: Vec::new() };
         Some(self.known.entry(key).or_insert_with(new))
     }
 
@@ -114,8 +109,8 @@ impl Loops {
         for known in self.known.drain().map(|(_, known)| known) {
             let (pid, comm) = known.named();
             let Some(row) = service(pid, &comm).and_then(|service| known.row(service)) else { continue };
-            if known.turns.is_some() {
-                series.push(Series::Loop { service: row.service.clone(), turns: known.lengths });
+            if let Some(turns) = known.turns.as_deref().filter(|_| row.turn.is_some()) {
+                series.push(Series::Loop { service: row.service.clone(), turns: buckets(turns) });
             }
             rows.push(row);
         }
@@ -175,7 +170,7 @@ impl Known {
             blocked_seconds: seconds(l.blocked.saturating_add(open.blocked)),
             late_seconds: seconds(l.late),
             utilization: if lived > 0 { (busy as f64 / lived as f64).min(1.0) } else { 1.0 },
-            turn: self.turns,
+            turn: self.turns.as_deref().and_then(distribution),
             stalls: self.stalls.clone(),
         })
     }

@@ -23,6 +23,8 @@ use crate::watch::sight::Descriptors;
 
 /// The table is read so often; less where reading it takes long.
 const EVERY: Duration = Duration::from_millis(25);
+/// The lengths of turns are read so often: a thread that has ended takes what was not read with it.
+const TURNS_EVERY: Duration = Duration::from_secs(1);
 /// Sets that nobody waits on are forgotten so often.
 const SETS_EVERY: Duration = Duration::from_secs(60);
 /// Reading may take this share of a CPU. Not of the time: who waits for a CPU for long would look the less.
@@ -51,6 +53,7 @@ pub struct Lookout {
     /// Those under way when last told of.
     open: Vec<Stall>,
     next: Instant,
+    next_turns: Instant,
     next_sets: Instant,
     /// CPU time of the last reading.
     cost: Duration,
@@ -67,6 +70,7 @@ impl Lookout {
             told: Vec::new(),
             open: Vec::new(),
             next: Instant::now(),
+            next_turns: Instant::now() + TURNS_EVERY,
             cost: Duration::ZERO,
             next_sets: Instant::now() + SETS_EVERY,
         }
@@ -100,6 +104,10 @@ impl Lookout {
             return;
         }
         self.read(session, pipeline);
+        if begun >= self.next_turns {
+            self.turns(session);
+            self.next_turns = begun + TURNS_EVERY.max(begun.elapsed() * SHARE);
+        }
         self.sight.sample(&self.table, monotonic());
         if begun >= self.next_sets {
             let sets: FxHashSet<_> = self.table.iter().map(|l| claim::key(l.turn.pid, l.turn.set)).collect();
@@ -126,11 +134,7 @@ impl Lookout {
             return;
         }
         self.read(session, pipeline);
-        for l in &self.table {
-            if let Some(turns) = session.turns(l.task) {
-                self.loops.turns(l, &turns);
-            }
-        }
+        self.turns(session);
         let now = monotonic();
         self.sight.sample(&self.table, now);
         self.open = self.watch.running(&self.table, now, &mut self.sight);
@@ -185,6 +189,18 @@ impl Lookout {
         let open = self.table.iter().filter(|l| l.open != 0).map(|l| (l.turn.tid, l.turn.start));
         let open: FxHashMap<_, _> = open.collect();
         pipeline.queries.forget(monotonic(), |tid| open.get(&tid).copied());
+    }
+
+    /// The lengths of the turns of loops that serve.
+    fn turns(&mut self, session: &Session) {
+        let Self { table, loops, .. } = self;
+        for l in table.iter() {
+            if loops.serves(l)
+                && let Some(turns) = session.turns(l.task)
+            {
+                loops.turns(l, turns);
+            }
+        }
     }
 
     fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {

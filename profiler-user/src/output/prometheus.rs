@@ -18,7 +18,7 @@ use crate::aggregate::buckets::{self, Buckets};
 use crate::report::{Report, Role};
 
 /// Reasons of loss that are exported even at 0, so that an alert has a series before the first fault.
-const LOST_REASONS: [&str; 11] = [
+const LOST_REASONS: [&str; 13] = [
     "ring_full",
     "connection_table_full",
     "head_unreadable",
@@ -27,6 +27,8 @@ const LOST_REASONS: [&str; 11] = [
     "framing_lost",
     "probe_missed",
     "notice_lost",
+    "loop_table_full",
+    "stall_lost",
     "untracked_operations",
     "identity_gone",
     "series_overflow",

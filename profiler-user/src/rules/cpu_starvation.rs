@@ -20,7 +20,7 @@ const STALLS: Threshold = Threshold {
     key: "stalls",
     unit: Unit::Count,
     default: 3.0,
-    meaning: "stalls of the service's loops that would have been none with a CPU at hand",
+    meaning: "stalls of the service's loops that would have been far from one with a CPU at hand",
 };
 const SHARE: Threshold = Threshold {
     key: "share",
@@ -78,7 +78,7 @@ impl Waited {
     }
 }
 
-/// The stalls of loops that would have been none with a CPU at hand.
+/// The stalls of loops that are due to the lack of a CPU.
 fn starved<'a>(loops: &[&'a LoopRow], thresholds: &Thresholds) -> Stalled<'a> {
     let least = thresholds.of(event_loop_blocked::ID, &event_loop_blocked::STALL);
     Stalled::of(loops, |stall| is_starved(stall, least))
@@ -134,9 +134,9 @@ fn said<'a>(
     let is_throttled = by_quota > stalled.sum(held) / 2.0;
     let (count, sum) = (stalled.count(), stalled.sum(held));
     let title = if is_throttled {
-        format!("{name}: its CPU quota is used up: its event loop waits though it could run")
+        format!("{name}: its CPU quota was used up, and its event loop waited though it could run")
     } else {
-        format!("{name}: its event loop could run and gets no CPU")
+        format!("{name}: its event loop could run and got no CPU")
     };
     let mut sentences = Vec::new();
     if waited.busy > 0.0 {
@@ -208,7 +208,7 @@ mod tests {
         let found = findings(&report, ID);
         let [finding] = found.as_slice() else { panic!("{found:#?}") };
         assert_eq!((finding.severity, finding.count), (Severity::Warning, 3));
-        assert_eq!(finding.title, "uvicorn shop:app: its event loop could run and gets no CPU");
+        assert_eq!(finding.title, "uvicorn shop:app: its event loop could run and got no CPU");
         assert!(finding.advice.contains("pidstat"), "{}", finding.advice);
         let blocked = findings(&report, event_loop_blocked::ID);
         assert_eq!(blocked[0].explained_by.as_deref(), Some(ID));
@@ -219,7 +219,7 @@ mod tests {
         let mut throttled = hiccup();
         (throttled.cause, throttled.throttled) = (Cause::Throttled, Some(0.15));
         let found = findings(&with_stalls(vec![throttled; 3]), ID);
-        assert!(found[0].title.contains("CPU quota is used up"), "{found:#?}");
+        assert!(found[0].title.contains("CPU quota was used up"), "{found:#?}");
         assert!(found[0].advice.contains("cpu.max"), "{}", found[0].advice);
         assert!((found[0].evidence["throttled_seconds"].as_f64().unwrap() - 0.45).abs() < 1e-9);
     }

@@ -5,11 +5,15 @@
 
 use serde_json::json;
 
+use super::culprit::blame;
 use super::stalled::{Stalled, held, is_starved, runtime};
 use super::thresholds::{Threshold, Thresholds, Unit};
-use super::{Facts, Rule, Said, Verdict, advice, blocking_query, cpu_starvation, interpreter_lock};
+use super::{
+    Facts, Rule, Said, Verdict, advice, blocking_query, cpu_starvation, event_loop_lag, interpreter_lock,
+};
 use crate::output::style::units::{self, duration};
-use crate::report::Severity;
+use crate::report::{HttpRow, LoopRow, Role, Severity};
+use crate::stall::cause::Cause;
 
 pub(super) const ID: &str = "event-loop-blocked";
 
@@ -49,7 +53,16 @@ impl Rule for EventLoopBlocked {
             let all = Stalled::of(&loops, |stall| held(stall) >= least);
             let own = Stalled::of(&loops, |stall| held(stall) >= least && !is_starved(stall, least));
             let stalled = if cpu_starvation::is_starving(&loops, thresholds) { all.clone() } else { own };
-            if !stalled.is_empty() {
+            if !stalled.is_empty() && is_crowd(facts, service, &loops, &stalled) {
+                let stalls = units::things(stalled.count(), "turn", "turns");
+                let reason =
+                    format!("{stalls} of up to {}, full of short requests", duration(stalled.longest()));
+                verdict.not_enough(
+                    self,
+                    service,
+                    format!("{reason}: its loop is saturated, no handler is slow"),
+                );
+            } else if !stalled.is_empty() {
                 verdict.add(said(self, facts, service, &stalled, least));
             } else if !all.is_empty() {
                 let stalls = units::things(all.count(), "stall", "stalls");
@@ -62,14 +75,18 @@ impl Rule for EventLoopBlocked {
     }
 }
 
+/// Whether the stalls are turns much like the others, which many short requests fill together.
+fn is_crowd(facts: &Facts<'_>, service: &str, loops: &[&LoopRow], stalled: &Stalled<'_>) -> bool {
+    let of_it = |row: &&HttpRow| row.role == Role::Server && row.service == service;
+    let requests = facts.http.iter().filter(of_it).map(|row| row.count).sum();
+    let turn = loops.iter().filter_map(|row| row.turn).map(|turn| turn.p50).fold(0.0, f64::max);
+    stalled.stalls().all(|stall| blame(stall) == Cause::Cpu)
+        && stalled.longest() <= event_loop_lag::ALIKE * turn
+        && event_loop_lag::is_crowd(loops, requests)
+}
+
 /// A thread that serves has stalled, and whether it had connections then is not known.
-fn unseen(
-    rule: &EventLoopBlocked,
-    service: &str,
-    loops: &[&crate::report::LoopRow],
-    least: f64,
-    verdict: &mut Verdict,
-) {
+fn unseen(rule: &EventLoopBlocked, service: &str, loops: &[&LoopRow], least: f64, verdict: &mut Verdict) {
     let serving = loops.iter().filter(|row| row.turn.is_some());
     let long: Vec<f64> =
         serving.flat_map(|row| &row.stalls).map(|row| held(&row.stall)).filter(|s| *s >= least).collect();
@@ -108,7 +125,7 @@ fn said<'a>(
     });
     let mut detail = format!("Held by {}", named.collect::<Vec<_>>().join("; "));
     if let Some(more) = parts.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        detail.push_str(&format!("; {more} more"));
+        detail.push_str(&format!("; and {more} more"));
     }
     detail.push_str(&format!(
         ". Of the time: CPU {}, waiting for a CPU {}, blocked {}.",
@@ -116,12 +133,16 @@ fn said<'a>(
         duration(stalled.sum(|stall| stall.run_queue)),
         duration(stalled.sum(|stall| stall.blocked)),
     ));
-    if let Some((requests, connections)) = stalled.waiting().filter(|waiting| *waiting != (0, 0)) {
-        detail.push_str(&format!(
-            " Up to {} and {} waited at a time.",
-            units::things(requests.into(), "request", "requests"),
-            units::things(connections.into(), "new connection", "new connections"),
-        ));
+    if let Some((requests, connections)) = stalled.waiting() {
+        let waiting = [
+            (requests, units::things(requests.into(), "request", "requests")),
+            (connections, units::things(connections.into(), "new connection", "new connections")),
+        ];
+        let waiting: Vec<_> =
+            waiting.into_iter().filter(|(count, _)| *count > 0).map(|(_, things)| things).collect();
+        if !waiting.is_empty() {
+            detail.push_str(&format!(" Up to {} waited at a time.", waiting.join(" and ")));
+        }
     }
     let mut evidence = stalled.evidence();
     evidence.insert("threshold_seconds".into(), json!(least));
@@ -144,10 +165,11 @@ fn said<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{blocked, findings, judged, sleep, stall, with_stalls};
+    use super::super::sample::{
+        blocked, distribution, findings, http_row, judged, sleep, stall, with_stalls,
+    };
     use super::*;
     use crate::stall::Confidence;
-    use crate::stall::cause::Cause;
 
     #[test]
     fn handlers_that_sleep_on_the_loop() {
@@ -207,6 +229,22 @@ mod tests {
             assert_eq!(verdict.undecided.len(), 1, "{verdict:#?}");
             assert!(verdict.undecided[0].reason.contains(says), "{verdict:#?}");
         }
+    }
+
+    /// A turn full of short requests has no slow handler; one full of long ones has.
+    #[test]
+    fn a_crowd_of_short_requests_is_no_block() {
+        let of = |requests: u64, busy_seconds: f64| {
+            let mut report = with_stalls(vec![stall(Cause::Cpu, 0.0, 0.104, 0.0)]);
+            let row = http_row("GET", "/items", Some(200), requests, 0.04);
+            report.http = vec![HttpRow { service: "shop".into(), ..row }];
+            let row = &mut report.event_loops[0];
+            (row.turns, row.busy_seconds, row.turn) = (450, busy_seconds, Some(distribution(450, 0.034)));
+            judged(&report)
+        };
+        let crowd = of(29_000, 5.0);
+        assert_eq!((crowd.found.len(), crowd.undecided.len()), (0, 1), "{crowd:#?}");
+        assert_eq!(of(2_000, 15.0).found.len(), 1);
     }
 
     #[test]

@@ -35,8 +35,10 @@ const TURN: Threshold = Threshold {
 
 /// So many requests a turn, in turns of much the same length, are a crowd.
 const CROWD: f64 = 4.0;
+/// A request that holds its loop for less than this on average, seconds, is a short one.
+const SHORT: f64 = 0.005;
 /// The p99 of turns of much the same length is not over so many times their median.
-const ALIKE: f64 = 4.0;
+pub(super) const ALIKE: f64 = 4.0;
 /// Routes named in the text.
 const NAMED: usize = 3;
 
@@ -82,9 +84,13 @@ fn longest<'a>(loops: &[&'a LoopRow]) -> Option<(&'a LoopRow, Distribution)> {
     turns.max_by(|a, b| a.1.max.total_cmp(&b.1.max))
 }
 
-/// Whether the turns are long because many requests came at a time.
-fn is_crowd(loops: &[&LoopRow], requests: u64) -> bool {
+/// Whether the turns are long because many short requests came at a time.
+pub(super) fn is_crowd(loops: &[&LoopRow], requests: u64) -> bool {
     let turns: u64 = loops.iter().filter(|row| row.turn.is_some()).map(|row| row.turns).sum();
+    let busy: f64 = loops.iter().map(|row| row.busy_seconds).sum();
+    if busy > SHORT * requests as f64 {
+        return false;
+    }
     let alike = loops.iter().filter_map(|row| row.turn).all(|turn| turn.p99 <= ALIKE * turn.p50);
     alike && requests as f64 >= CROWD * turns.max(1) as f64
 }

@@ -40,10 +40,10 @@ pub(super) fn held(stall: &Stall) -> f64 {
     (stall.seconds - stopped.map(|blocked| blocked.seconds).sum::<f64>()).max(0.0)
 }
 
-/// Whether it would have been no stall of `threshold` seconds with a CPU at hand.
+/// Whether it would have been far from a stall of `threshold` seconds with a CPU at hand.
 pub(super) fn is_starved(stall: &Stall, threshold: f64) -> bool {
     matches!(stall.cause, Cause::CpuStarvation | Cause::Throttled)
-        && held(stall) - stall.run_queue.max(stall.throttled.unwrap_or(0.0)) < threshold
+        && held(stall) - stall.run_queue.max(stall.throttled.unwrap_or(0.0)) < threshold / 2.0
 }
 
 impl<'a> Stalled<'a> {

@@ -118,6 +118,16 @@ fn fault(reason: &str, count: u64) -> String {
             "too many were sent ahead on all connections together",
             "Their durations are unknown.",
         ),
+        "loop_table_full" => (
+            "thread",
+            "there were more threads that wait for events than are followed",
+            "The turns of these are not measured.",
+        ),
+        "stall_lost" => (
+            "stall",
+            "the ring, or the list of stalls, was full",
+            "Give it more room (--ring-size 16M), or choose processes (--pid).",
+        ),
         "identity_gone" => (
             "exchange",
             "its process ended before its name could be read",
