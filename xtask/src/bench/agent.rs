@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
     time::Duration,
@@ -23,6 +24,13 @@ impl Agent {
         let mut command = Command::new(binary);
         command.args(["record", "-d", "1h", "--format", "json"]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // SAFETY: one system call, which touches no memory, between fork and exec: hostprof goes when we are killed.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                Ok(())
+            });
+        }
         let mut child = command.spawn().with_context(|| format!("failed to run {command:?}"))?;
         let stderr = child.stderr.take().context("no standard error")?;
         let mut agent = Self { child, _stderr: BufReader::new(stderr) };

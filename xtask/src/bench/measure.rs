@@ -1,18 +1,22 @@
 //! Timing what takes less than a microsecond: something to do goes in, nanoseconds for each time come out.
 
-use std::{io, mem, thread, time::Instant};
+use std::{
+    io, mem, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
 /// Something is done so often in a row that the clock's own cost does not count, and not so long that the scheduler
-/// steps in, and this so often that some rows are not disturbed.
-const ROW: u32 = 2_000;
-const ROWS: usize = 400;
+/// steps in; and so many rows are made that some are not disturbed.
+const ROW: u32 = 500;
+const ENOUGH: Duration = Duration::from_millis(400);
 
 /// Nanoseconds for each time of the row that took least.
 pub(super) fn each(mut work: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
-    for _ in 0..ROWS {
+    let first = Instant::now();
+    while first.elapsed() < ENOUGH {
         let begun = Instant::now();
         for _ in 0..ROW {
             work();

@@ -16,16 +16,20 @@ use super::agent::Agent;
 const TRACEPOINT: u32 = 2;
 const FIRST_SIZE: u32 = 64;
 /// Begin and end of a system call that nothing here makes.
-const UNUSED: [&str; 2] = ["sys_enter_epoll_pwait2", "sys_exit_epoll_pwait2"];
+const BEGIN: &str = "sys_enter_epoll_pwait2";
+const END: &str = "sys_exit_epoll_pwait2";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Setup {
     Off,
-    /// The tracepoints of one system call, counted by perf, without a program: what the kernel itself takes for them.
-    Tracepoints,
+    /// Tracepoints of one system call, counted by perf, without a program: what the kernel itself takes for them.
+    Tracepoints(&'static [&'static str]),
     On(&'static [&'static str]),
 }
 
+const BEGIN_ALONE: Setup = Setup::Tracepoints(&[BEGIN]);
+const END_ALONE: Setup = Setup::Tracepoints(&[END]);
+const BOTH: Setup = Setup::Tracepoints(&[BEGIN, END]);
 const LOOPS_OFF: Setup = Setup::On(&["--loops", "off"]);
 const LOOPS: Setup = Setup::On(&[]);
 const RAW_EXIT: Setup = Setup::On(&["--loops", "off", "--socket-hooks", "raw-exit"]);
@@ -43,8 +47,10 @@ impl Setup {
     /// The setups that say something about a case; the first is what the others are compared with.
     pub(super) fn of(case: Option<Case>) -> &'static [Self] {
         match case {
-            Some(Case::Syscall) => &[Self::Off, Self::Tracepoints, LOOPS_OFF, LOOPS, SYSCALL_EXIT, RAW_EXIT],
-            Some(Case::Epoll) => &[Self::Off, Self::Tracepoints, LOOPS_OFF, LOOPS],
+            Some(Case::Syscall) => {
+                &[Self::Off, BEGIN_ALONE, END_ALONE, BOTH, LOOPS_OFF, LOOPS, SYSCALL_EXIT, RAW_EXIT]
+            }
+            Some(Case::Epoll) => &[Self::Off, BOTH, LOOPS_OFF, LOOPS],
             _ => &[Self::Off, LOOPS_OFF, LOOPS],
         }
     }
@@ -52,7 +58,8 @@ impl Setup {
     pub(super) fn name(self) -> String {
         match self {
             Self::Off => "without hostprof".into(),
-            Self::Tracepoints => "another system call's tracepoints, no program".into(),
+            Self::Tracepoints([one]) => format!("the tracepoint {one}, no program"),
+            Self::Tracepoints(_) => "begin and end of epoll_pwait2, no program".into(),
             Self::On([]) => "hostprof".into(),
             Self::On(arguments) => format!("hostprof {}", arguments.join(" ")),
         }
@@ -61,8 +68,8 @@ impl Setup {
     pub(super) fn hold(self, binary: &Path) -> Result<Held> {
         match self {
             Self::Off => Ok(Held::Nothing),
-            Self::Tracepoints => {
-                let counters = UNUSED.into_iter().map(tracepoint).collect::<Result<Vec<_>>>()?;
+            Self::Tracepoints(names) => {
+                let counters = names.iter().copied().map(tracepoint).collect::<Result<Vec<_>>>()?;
                 Ok(Held::Tracepoints(counters.into_iter().flatten().collect()))
             }
             Self::On(arguments) => Agent::start(binary, arguments).map(Held::Agent),
