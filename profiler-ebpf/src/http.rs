@@ -15,8 +15,8 @@ use crate::scan::{self, event, head, phase};
 use crate::world::{Op, World};
 use request::{begin_request, overdue, request_head_end};
 use response::{begin_response, response_head_end, unreadable};
-use unframed::keep_end;
 pub(crate) use unframed::lose_reply;
+pub use unframed::{is_unframed, pass_over};
 
 /// [`crate::record::Request::command`]: the methods that change how a reply ends.
 pub mod method {
@@ -25,7 +25,7 @@ pub mod method {
     pub const CONNECT: u8 = 2;
 }
 
-/// One step: at least one byte of the operation is used, or an exchange ended. False when the operation is done, as far
+/// One step of an operation that is not [`is_unframed`]: at least one byte of it is used, or an exchange ended. False when the operation is done, as far
 /// as can be said without a look.
 #[inline(always)]
 pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) -> bool {
@@ -35,11 +35,6 @@ pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) -> bool {
     let h: *mut Half = &mut c.halves[Op::fresh(&op.send) as usize & 1];
     // SAFETY: the half lies inside `c`; nothing below moves `c` or reaches this half by another way at the same time.
     let h = unsafe { &mut *h };
-    if h.phase == phase::UNFRAMED {
-        keep_end(h, op, w);
-        use_bytes(c, op, w, op.left(), false);
-        return false;
-    }
     advance(c, h, op, w);
     // One place for all ends, and through memory: the program would be too large with a copy for each.
     if Op::fresh(&op.event) == event::MESSAGE_END {

@@ -98,7 +98,11 @@ fn arrival(c: &mut Conn, op: &mut Op) {
 #[inline(always)]
 pub fn step<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) -> bool {
     if c.record.proto == proto::HTTP {
-        http::step(c, op, w);
+        if http::is_unframed(c, op) {
+            http::pass_over(c, op, w);
+        } else {
+            http::step(c, op, w);
+        }
     } else if c.record.proto == proto::MYSQL {
         if mysql::is_framed(c, op) { mysql::replies(c, op, w) } else { mysql::step(c, op, w) }
     } else {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod command;
 mod debian;
@@ -36,6 +37,8 @@ enum Verb {
     Lint,
     /// Build, then run the unit tests and the end-to-end tests
     Test(test::Options),
+    /// Measure what hostprof costs, with it and without it in turns
+    Bench(bench::Options),
     /// Install the servers that the end-to-end tests need
     Services,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => run::demo(options),
         Verb::Lint => lint::run(),
         Verb::Test(options) => test::run(options),
+        Verb::Bench(options) => bench::run(options),
         Verb::Services => services::run(),
     };
     match result {

@@ -1,8 +1,26 @@
 //! A response whose boundaries were lost in one huge operation: its last bytes are kept, and may tell its end.
 
+use super::use_bytes;
 use crate::conn::{Conn, Half, state};
 use crate::scan::{self, phase};
 use crate::world::{Op, World};
+
+/// True for an operation of a reply whose boundaries are lost. No step makes a reply such a one, so this is asked once
+/// for an operation: what it leads to the verifier counts for each way that leads there.
+#[inline(always)]
+pub fn is_unframed(c: &mut Conn, op: &Op) -> bool {
+    c.half(op.send != 0).phase == phase::UNFRAMED
+}
+
+/// Works through such an operation: bytes and time, and what it ends with.
+#[inline(always)]
+pub fn pass_over<W: World>(c: &mut Conn, op: &mut Op, w: &mut W) {
+    let h: *mut Half = c.half(op.send != 0);
+    // SAFETY: the half lies inside `c`; nothing below moves `c` or reaches this half by another way at the same time.
+    let h = unsafe { &mut *h };
+    keep_end(h, op, w);
+    use_bytes(c, op, w, op.left(), false);
+}
 
 /// The boundaries of a reply are lost from here on. What its head has said stays; its last bytes may tell its end.
 #[inline(always)]
@@ -31,7 +49,7 @@ pub(super) fn keep_status(c: &mut Conn, h: &Half) {
 /// Keeps the operation's last bytes, as many as the end of a body in chunks has ([`scan::is_last_chunk`]). They may lie
 /// in two segments of an I/O vector: Node writes a chunk's line end and the last chunk so.
 #[inline(always)]
-pub(super) fn keep_end<W: World>(h: &mut Half, op: &mut Op, w: &mut W) {
+fn keep_end<W: World>(h: &mut Half, op: &mut Op, w: &mut W) {
     let left = op.left();
     op.used = if left < scan::LAST_CHUNK { left } else { scan::LAST_CHUNK };
     keep_segment(h, op, w);

@@ -3,6 +3,7 @@
 use aya_ebpf::helpers::generated as h;
 use profiler_ebpf::conn::Conn;
 use profiler_ebpf::record::{Counter, Record, Request};
+use profiler_ebpf::scan::LAST_CHUNK;
 use profiler_ebpf::world::{Op, WINDOW, World};
 
 use super::config::CFG;
@@ -14,11 +15,61 @@ const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 /// The reader is woken when this many bytes past the mark are waiting, once for each crossing.
 const WAKE_WINDOW: u64 = 4096;
-/// Segments of an I/O vector that are passed over at a time.
+/// Segments of an I/O vector that a fetch passes over at most.
 const SEGMENTS: u32 = 64;
+/// `UIO_MAXIOV` of include/uapi/linux/uio.h: no call has more segments.
+const MAX_SEGMENTS: u64 = 1024;
+/// A segment's address and length (`struct iovec`), and how many of them the window takes.
+const SEGMENT: usize = 16;
+const GROUP: usize = WINDOW / SEGMENT;
 
 /// The outside of one operation; null where an event has no operation (a closed connection).
 pub(crate) struct Kernel(pub(crate) *mut Scratch);
+
+impl Kernel {
+    /// Passes over the segments of the operation, so that a fetch reaches its last bytes, as many as a body in chunks ends
+    /// with. The window is used for it.
+    #[inline(always)]
+    pub(crate) fn near_end(&mut self, op: &Op) {
+        if self.0.is_null() {
+            return;
+        }
+        // SAFETY: not null, a per-CPU value.
+        let s = unsafe { &mut *self.0 };
+        let end = (op.len as u64).saturating_sub(LAST_CHUNK as u64);
+        let mut i = 0;
+        // Where a buffer is meant, there are no segments.
+        while i < MAX_SEGMENTS / GROUP as u64 {
+            i += 1;
+            if s.iov_len <= GROUP as u64 {
+                return;
+            }
+            // SAFETY: writes the window.
+            let failed = unsafe {
+                h::bpf_probe_read_user(s.window.as_mut_ptr().cast(), WINDOW as u32, s.iov as *const _)
+            };
+            if failed != 0 {
+                return;
+            }
+            let mut bytes = 0u64;
+            let mut j = 0;
+            while j < GROUP {
+                // SAFETY: inside the window.
+                bytes = bytes.wrapping_add(unsafe {
+                    s.window.as_ptr().add(j * SEGMENT + 8).cast::<u64>().read_unaligned()
+                });
+                j += 1;
+            }
+            let before = s.before.wrapping_add(bytes);
+            if before > end {
+                return;
+            }
+            s.before = before;
+            s.iov = s.iov.wrapping_add((GROUP * SEGMENT) as u64);
+            s.iov_len -= GROUP as u64;
+        }
+    }
+}
 
 impl World for Kernel {
     #[inline(always)]
