@@ -83,9 +83,12 @@ fn pair_at<'a>(held: &'a [Held], stalls: &[&'a Value], ahead: i128) -> Result<Ve
 }
 
 impl Pair<'_> {
-    /// By how much the stall is longer than the handler: the rest of its turn.
+    /// By how much the stall is longer than the handler: the rest of its turn, but for what that waited for a CPU, which
+    /// on a busy machine is as long as other programs please.
     pub fn rest(&self) -> f64 {
-        number(self.stall, "seconds") - self.held.seconds
+        let rest = number(self.stall, "seconds") - self.held.seconds;
+        let queued = number(self.stall, "run_queue") - self.held.run_queue;
+        rest - queued.max(0.0).min(rest)
     }
 
     /// Whether it is known what the handler waited on: a stall is looked at while it lasts, if hostprof gets a CPU.
@@ -167,6 +170,9 @@ mod tests {
         let pairs = pair_at(&held, &[&one, &two, &starved], 0).unwrap();
         assert_eq!(pairs.len(), 2, "the third is too short to need one");
         assert!((pairs[0].rest() - 0.005).abs() < 1e-9);
+        let mut queued = one.clone();
+        queued["run_queue"] = 0.003.into();
+        assert!((Pair { held: &held[0], stall: &queued }.rest() - 0.002).abs() < 1e-9);
         let both = stall(999, 1.300, "blocking-call");
         for wrong in [&[&one][..], &[&one, &one, &two], &[&both], &[&one, &two, &stall(7_000, 0.2, "cpu")]] {
             assert!(pair_at(&held, wrong, 0).is_err(), "{wrong:?}");
