@@ -16,6 +16,14 @@ use crate::kernel::load::Options;
 use crate::output::style::ColourChoice;
 use crate::parse::route::Pattern;
 
+/// A choice between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// A protocol to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -83,6 +91,9 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Settings")]
     #[serde(deserialize_with = "duration_key")]
     pub stall_threshold: Option<Duration>,
+    /// Where in the code a stall is, read from the process's memory while it lasts [default: on]
+    #[arg(long, value_name = "ON|OFF", hide_possible_values = true, help_heading = "Settings")]
+    pub stacks: Option<Switch>,
     /// Show the kernel half's own diagnostics on stderr
     #[arg(long, help_heading = "Settings")]
     pub log_kernel: bool,
@@ -157,11 +168,17 @@ impl Settings {
             socket_hooks: self.socket_hooks.or(file.socket_hooks),
             loops: first(self.loops, file.loops),
             stall_threshold: self.stall_threshold.or(file.stall_threshold),
+            stacks: self.stacks.or(file.stacks),
             log_kernel: self.log_kernel || file.log_kernel,
             color: self.color.or(file.color),
             record: file.record,
             trace: file.trace,
         }
+    }
+
+    /// Whether stacks of stalls are taken.
+    pub fn stacks(&self) -> bool {
+        self.stacks != Some(Switch::Off)
     }
 
     /// What the kernel half needs of them.

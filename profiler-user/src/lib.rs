@@ -16,5 +16,6 @@ pub mod output;
 pub mod parse;
 pub mod report;
 pub mod source;
+pub mod stack;
 pub mod stall;
 pub mod watch;

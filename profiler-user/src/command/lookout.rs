@@ -13,6 +13,7 @@ use crate::clock::{WallClock, monotonic};
 use crate::kernel::own;
 use crate::kernel::session::Session;
 use crate::report::LoopRow;
+use crate::stack::{Counts, Long, Stacks};
 use crate::stall::Stall;
 use crate::watch::Watch;
 use crate::watch::sight::Descriptors;
@@ -33,6 +34,7 @@ pub struct Lookout {
     sight: Descriptors,
     table: Vec<Loop>,
     loops: Loops,
+    stacks: Stacks,
     told: Vec<Stall>,
     /// Those under way at the last look.
     open: Vec<Stall>,
@@ -41,12 +43,15 @@ pub struct Lookout {
 }
 
 impl Lookout {
-    pub fn new(threshold: Duration) -> Self {
+    /// Turns of `threshold` and more are stalls. `stacks`: whether their stacks are taken.
+    pub fn new(threshold: Duration, stacks: bool) -> Self {
+        let numbered = own::numbers_are_the_kernels();
         Self {
             watch: Watch::new(threshold.as_nanos() as u64),
-            sight: Descriptors::new(own::numbers_are_the_kernels()),
+            sight: Descriptors::new(numbered),
             table: Vec::new(),
             loops: Loops::default(),
+            stacks: Stacks::new(stacks && numbered, threshold.as_nanos() as u64),
             told: Vec::new(),
             open: Vec::new(),
             next: Instant::now(),
@@ -64,12 +69,18 @@ impl Lookout {
         self.loops.overflowed
     }
 
+    /// What happened to looks at stalled threads.
+    pub fn stacks(&self) -> Counts {
+        self.stacks.counts
+    }
+
     /// Looks, if it is time to.
     pub fn turn(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
         if !session.watches_loops {
             return;
         }
         let begun = Instant::now();
+        self.stacks.collect();
         self.ended(pipeline, clock);
         if begun < self.next {
             return;
@@ -80,8 +91,11 @@ impl Lookout {
             session.keep_sets(|set| sets.contains(&set));
             self.next_sets = begun + SETS_EVERY;
         }
-        let running = self.watch.look(&self.table, monotonic(), &mut self.sight);
-        self.tell(running.into_iter().filter(|stall| pipeline.wants_stall(stall)).collect());
+        let mut running = self.watch.look(&self.table, monotonic(), &mut self.sight);
+        running.retain(|stall| pipeline.wants_stall(stall));
+        running.iter_mut().for_each(|stall| self.stacks.dress(stall));
+        self.tell(running);
+        self.ask(pipeline);
         self.next = begun + EVERY.max(begun.elapsed() * SHARE);
     }
 
@@ -98,6 +112,8 @@ impl Lookout {
         }
         self.open = self.watch.running(&self.table, monotonic(), &mut self.sight);
         self.open.retain(|stall| pipeline.wants_stall(stall));
+        self.stacks.collect();
+        self.open.iter_mut().for_each(|stall| self.stacks.dress(stall));
     }
 
     /// The rows of the report, once the last records have come. Stalls that still went on at the last look are in it.
@@ -114,10 +130,23 @@ impl Lookout {
         stalls.retain(|stall| pipeline.wants_stall(stall));
         for stall in &mut stalls {
             self.watch.ended(stall, monotonic(), &mut self.sight);
+            self.stacks.dress(stall);
             self.loops.stall(stall, start(stall, clock));
             self.open.retain(|open| (open.tid, open.turn.start) != (stall.tid, stall.turn.start));
         }
         self.tell(stalls);
+    }
+
+    /// Has the stacks of long turns looked at.
+    fn ask(&mut self, pipeline: &mut Pipeline) {
+        let now = monotonic();
+        let mut long = self.watch.long(&self.table, now, self.stacks.least());
+        long.retain(|(turn, _)| Stall::of(*turn, true).is_some_and(|stall| pipeline.wants_stall(&stall)));
+        let long: Vec<_> = long
+            .into_iter()
+            .map(|(turn, serves)| Long { turn, serves: serves || pipeline.serves(turn.tid) })
+            .collect();
+        self.stacks.look(&long, now);
     }
 
     fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {
