@@ -6,8 +6,12 @@
 
 mod memory;
 mod native;
+mod perf_map;
 mod process;
 mod python;
+mod sampler;
+mod symbols;
+mod unwind;
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
