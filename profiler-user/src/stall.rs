@@ -2,6 +2,7 @@
 //! of reports and the lines of `trace`. Pure: what a descriptor was is looked up elsewhere, while the stall lasts.
 
 pub mod cause;
+pub mod place;
 
 use profiler_ebpf::turn::{Turn, flag};
 use serde::{Deserialize, Serialize};

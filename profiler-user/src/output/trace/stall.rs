@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::time_of_day;
 use crate::output::style::{Style, Tone, clean, units};
-use crate::stall::Stall;
+use crate::stall::{Stall, place};
 
 /// A stall as JSON: the names are those of the report's rows.
 #[derive(Debug, Serialize)]
@@ -35,12 +35,14 @@ pub fn text(stall: &Stall, at: Timestamp, style: &Style) -> String {
         })
         .collect();
     let calls = if calls.is_empty() { String::new() } else { format!(": {}", calls.join(", ")) };
+    let place = place::of(&stall.stack).map(|frame| format!("  at {}", clean(&place::short(frame))));
     format!(
-        "{}{}  {}  {}{calls}",
+        "{}{}  {}  {}{calls}{}",
         style.paint(Tone::Dim, &start),
         style.paint(Tone::Bad, what),
         units::duration(stall.seconds),
         parts.join("  "),
+        place.unwrap_or_default(),
     )
 }
 

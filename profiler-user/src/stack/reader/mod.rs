@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use self::process::{Kind, Process};
 use super::wire::{Answer, Ask, Problem};
 use crate::clock::monotonic;
+use crate::kernel::caps::{Capabilities, Capability};
 use crate::stall::{Frame, Holder};
 
 /// The verb that makes hostprof a reader.
@@ -62,6 +63,18 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why no process's memory can be read; None if it can, as far as is known beforehand.
+pub fn problem() -> Option<String> {
+    // Nobody may read another's memory then, whatever its rights (Documentation/admin-guide/LSM/Yama.rst).
+    const NOBODY: &str = "3";
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    if scope.trim() == NOBODY {
+        return Some("kernel.yama.ptrace_scope is 3: no process may read another's memory".to_owned());
+    }
+    let caps = Capabilities::current().ok()?;
+    (!caps.has(Capability::SysPtrace)).then(|| format!("this process has no {}", Capability::SysPtrace))
 }
 
 impl Readers {
