@@ -92,7 +92,8 @@ if __name__ == "__main__":
     # Without uvicorn, for any Python that has asyncio: a server of one handler.
     async def serve(port):
         async def handle(reader, writer):
-            while line := await reader.readline():
+            line = await reader.readline()
+            while line:
                 while (await reader.readline()).strip():
                     pass
                 _, kind, milliseconds = line.split()[1].decode().split("/")
@@ -100,6 +101,7 @@ if __name__ == "__main__":
                     HOLDS[kind](int(milliseconds) / 1000)
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
                 await writer.drain()
+                line = await reader.readline()
 
         server = await asyncio.start_server(handle, "127.0.0.1", port)
         async with server:
