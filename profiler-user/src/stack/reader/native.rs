@@ -6,7 +6,7 @@ use lru::LruCache;
 use super::perf_map::PerfMap;
 use super::process::{Identity, Process};
 use super::symbols::{Symbols, plain};
-use super::unwind::{self, Image};
+use super::unwind::{self, Image, Mapping};
 use super::{FRAMES, Problem, sampler};
 use crate::stall::Frame;
 
@@ -24,22 +24,28 @@ struct Known {
     perf_map: PerfMap,
 }
 
+/// A call on a stack.
+pub(super) enum Call {
+    Named(Frame),
+    /// In a file.
+    At(Mapping, u64),
+}
+
 /// The native programs looked at so far.
 pub(super) struct Natives {
     known: LruCache<u32, Known>,
-    symbols: Symbols,
 }
 
 impl Default for Natives {
     fn default() -> Self {
         let most = std::num::NonZeroUsize::new(MOST).unwrap_or(std::num::NonZeroUsize::MIN);
-        Self { known: LruCache::new(most), symbols: Symbols::default() }
+        Self { known: LruCache::new(most) }
     }
 }
 
 impl Natives {
-    /// The stack of one thread.
-    pub(super) fn look(&mut self, process: &Process, tid: u32) -> Result<Vec<Frame>, Problem> {
+    /// The stack of one thread, as far as it can be had at once.
+    pub(super) fn look(&mut self, process: &Process, tid: u32) -> Result<Vec<Call>, Problem> {
         if cfg!(not(target_arch = "x86_64")) {
             return Err(Problem::Unreadable);
         }
@@ -54,18 +60,27 @@ impl Natives {
         let known = self.known.get_mut(&process.pid).ok_or(Problem::Torn)?;
         let addresses = known.image.unwind(process.pid, &start);
         known.perf_map.update(process);
-        let mut frames = Vec::new();
-        for address in addresses {
-            match known.image.mapping(address) {
-                Some(mapping) => frames.extend(self.symbols.frames(process, mapping, address)),
-                None => frames.push(made(&known.perf_map, address)),
-            }
-            if frames.len() >= FRAMES {
-                break;
-            }
-        }
-        if frames.is_empty() { Err(Problem::Torn) } else { Ok(frames) }
+        let call = |address| match known.image.mapping(address) {
+            Some(mapping) => Call::At(mapping.clone(), address),
+            None => Call::Named(made(&known.perf_map, address)),
+        };
+        Ok(addresses.into_iter().take(FRAMES).map(call).collect())
     }
+}
+
+/// The calls by name. What takes long, the first time for a file.
+pub(super) fn named(calls: &[Call], process: &Process, symbols: &mut Symbols) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for call in calls {
+        match call {
+            Call::Named(frame) => frames.push(frame.clone()),
+            Call::At(mapping, address) => frames.extend(symbols.frames(process, mapping, *address)),
+        }
+        if frames.len() >= FRAMES {
+            break;
+        }
+    }
+    frames
 }
 
 /// A function that a runtime has made.
