@@ -22,8 +22,10 @@ use crate::watch::sight::Descriptors;
 const EVERY: Duration = Duration::from_millis(25);
 /// Sets that nobody waits on are forgotten so often.
 const SETS_EVERY: Duration = Duration::from_secs(60);
-/// Reading may take this share of the time.
+/// Reading the table may take this share of the time, and what is looked up of stalls that one: the first look at a
+/// network namespace takes as long as a thousand others, and the stall goes on meanwhile.
 const SHARE: u32 = 50;
+const LOOK_UP_SHARE: u32 = 4;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
 
@@ -86,6 +88,7 @@ impl Lookout {
             return;
         }
         self.read(session, pipeline);
+        let read = begun.elapsed();
         if begun >= self.next_sets {
             let sets: FxHashSet<_> = self.table.iter().map(|l| claim::key(l.turn.pid, l.turn.set)).collect();
             session.keep_sets(|set| sets.contains(&set));
@@ -96,7 +99,7 @@ impl Lookout {
         running.iter_mut().for_each(|stall| self.stacks.dress(stall));
         self.tell(running);
         self.ask(pipeline);
-        self.next = begun + EVERY.max(begun.elapsed() * SHARE);
+        self.next = begun + EVERY.max(read * SHARE).max(begun.elapsed() * LOOK_UP_SHARE);
     }
 
     /// The last look at the loops, while the hooks are attached.

@@ -12,6 +12,7 @@ mod tests;
 pub mod wire;
 mod worker;
 
+use log::debug;
 use profiler_ebpf::turn::Turn;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -81,6 +82,14 @@ impl Stacks {
     pub fn collect(&mut self) {
         let Some(worker) = &mut self.worker else { return };
         while let Some(answer) = worker.answer() {
+            debug!(
+                "looked at {} {} ms into its turn, for {} us: {} frames, {:?}",
+                answer.ask.tid,
+                answer.begun.saturating_sub(answer.ask.start) / 1_000_000,
+                (answer.ended - answer.begun) / 1_000,
+                answer.stack.len(),
+                answer.problem,
+            );
             self.plan.answered(answer.ask.pid, answer.ask.tid, answer.ended, answer.problem.as_ref());
             keep(&mut self.seen, &mut self.counts, answer);
         }

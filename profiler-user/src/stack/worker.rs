@@ -156,6 +156,7 @@ impl Reader {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("no pipes"));
         };
+        debug!("reader {} started", child.id());
         let reader = Self { child, input };
         std::thread::Builder::new()
             .name("stacks-answers".into())
