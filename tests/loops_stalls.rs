@@ -48,7 +48,7 @@ fn median_rest(runtime: LoopRuntime, kind: &str, expected: &str) -> Result<f64> 
     }
     trace.settle(|lines| server.stalls(lines).len())?;
     let lines = trace.finish_whole()?;
-    let (stalls, held) = (server.stalls(&lines), server.held());
+    let (stalls, held) = (server.stalls(&lines), server.held()?);
     ensure!(held.len() == TIMES, "the handlers said {held:?}");
     ensure!(stalls.len() == TIMES, "{runtime:?} {kind}: {} stalls of {TIMES}: {stalls:#?}", stalls.len());
     let mut rests = Vec::new();

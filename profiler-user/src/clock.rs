@@ -1,5 +1,7 @@
 //! Wall-clock time for instants of the kernel's monotonic clock.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// The difference of the two clocks, taken now and then: NTP moves it.
@@ -24,6 +26,11 @@ impl WallClock {
 /// The monotonic clock that the kernel half reads (`bpf_ktime_get_ns`), ns.
 pub fn monotonic() -> u64 {
     read(libc::CLOCK_MONOTONIC) as u64
+}
+
+/// CPU time of the calling thread so far.
+pub fn thread_cpu() -> Duration {
+    Duration::from_nanos(read(libc::CLOCK_THREAD_CPUTIME_ID) as u64)
 }
 
 fn read(clock: libc::clockid_t) -> i128 {

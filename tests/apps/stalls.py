@@ -1,45 +1,16 @@
-"""Handlers that hold the event loop, as mistakes do; each says on stdout from when to when, on the monotonic clock.
-
-An ASGI app without a framework, so that little else happens in a turn: /KIND/MILLISECONDS.
+"""An ASGI app whose handlers hold the event loop, or wait without holding it: /KIND/MILLISECONDS, with the kinds of
+holds.py, `thread` for a thread that sleeps, and any other for a handler that waits as it should. No framework, so that
+little else happens in a turn.
 """
 
 import asyncio
-import socket
-import sys
-import threading
 import time
 
-
-def spin(seconds):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        pass
-
-
-def peer(listener):
-    """Answers each connection after as many milliseconds as it asks for."""
-    while True:
-        connection, _ = listener.accept()
-        time.sleep(int(connection.recv(20)) / 1000)
-        connection.send(b"!")
-        connection.close()
-
-
-PEER = socket.create_server(("127.0.0.1", 0))
-threading.Thread(target=peer, args=(PEER,), daemon=True).start()
-
-
-def receive_blocking(seconds):
-    with socket.create_connection(PEER.getsockname()) as connection:
-        connection.send(b"%d" % (seconds * 1000))
-        connection.recv(1)
+import holds
 
 
 async def patient(seconds):
     await asyncio.sleep(seconds)
-
-
-HOLDS = {"sleep": time.sleep, "spin": spin, "receive": receive_blocking}
 
 
 async def app(scope, receive, send):
@@ -51,11 +22,10 @@ async def app(scope, receive, send):
                 return
     _, kind, milliseconds = scope["path"].split("/")
     seconds = int(milliseconds) / 1000
-    if kind in HOLDS:
-        start = time.monotonic_ns()
-        HOLDS[kind](seconds)
-        sys.stdout.write(f"held {kind} {start} {time.monotonic_ns()}\n")
-        sys.stdout.flush()
+    if kind in holds.WAYS:
+        holds.hold(kind, seconds)
+    elif kind == "thread":
+        await asyncio.to_thread(time.sleep, seconds)
     else:
         await patient(seconds)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})

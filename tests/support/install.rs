@@ -20,6 +20,18 @@ pub fn service(path: &str) -> Result<PathBuf> {
     Ok(found)
 }
 
+/// A program of this package, which cargo builds beside the tests.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let test = env::current_exe().context("failed to read the path of the test")?;
+    let found = test.ancestors().nth(2).context("the test has no folder")?.join(name);
+    ensure!(
+        found.is_file(),
+        "{} is missing: run `cargo build --package hostprof-tests --bins`",
+        found.display()
+    );
+    Ok(found)
+}
+
 /// A file of `tests/apps`.
 pub fn app(path: &str) -> PathBuf {
     root().join("tests/apps").join(path)

@@ -36,6 +36,12 @@ pub fn temp_dir() -> Result<TempDir> {
     tempfile::Builder::new().prefix("hostprof-").tempdir().context("failed to create a temporary folder")
 }
 
+/// A folder under this one.
+pub fn temp_dir_in(folder: &Path) -> Result<TempDir> {
+    let named = tempfile::Builder::new().prefix("hostprof-").tempdir_in(folder);
+    named.with_context(|| format!("failed to create a folder in {}", folder.display()))
+}
+
 impl Process {
     /// Starts `command`; what it writes goes to files in `dir`.
     pub fn start(name: &str, command: &mut Command, dir: &Path) -> Result<Self> {

@@ -84,14 +84,25 @@ pub fn overlapping<'a>(lines: impl IntoIterator<Item = &'a Value>) -> Option<Str
     })
 }
 
-/// Of an RFC 3339 time in UTC: good for differences within a month, and for the order always.
-fn nanoseconds(time: &str) -> Option<i128> {
+/// Of an RFC 3339 time in UTC with nanoseconds: those since 1970.
+pub fn nanoseconds(time: &str) -> Option<i128> {
     let mut parts = time.trim_end_matches('Z').split(['-', 'T', ':', '.']);
     let mut next = || parts.next()?.parse::<i128>().ok();
-    let months = next()? * 12 + next()?;
-    let days = months * 31 + next()?;
+    // Years begin in March, so that a leap day is the last.
+    let months = next()? * 12 + next()? - 3;
+    let (year, month) = (months.div_euclid(12), months.rem_euclid(12));
+    let leap_days = year / 4 - year / 100 + year / 400;
+    let days = 365 * year + leap_days + (153 * month + 2) / 5 + next()? - 719_469;
     let seconds = ((days * 24 + next()?) * 60 + next()?) * 60 + next()?;
     Some(seconds * 1_000_000_000 + next()?)
+}
+
+/// A clock of the kernel's, ns.
+pub fn now(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec; a clock that every Linux has cannot fail.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
 /// The middle one, or the upper of the two.
@@ -137,6 +148,17 @@ mod tests {
         let before = at("server", "10.000000000", 0.5);
         assert_eq!(overlapping([&before, &at("server", "10.300000000", 0.797)]), None);
         assert!(overlapping([&before, &at("server", "10.300000000", 0.798)]).is_some());
+    }
+
+    #[test]
+    fn times_are_counted_from_1970() {
+        for (time, seconds) in [
+            ("1970-01-01T00:00:00.000000000Z", 0),
+            ("2000-02-29T23:59:59.000000000Z", 951_868_799),
+            ("2026-11-21T16:00:00.000000000Z", 1_795_276_800),
+        ] {
+            assert_eq!(nanoseconds(time), Some(seconds * 1_000_000_000), "{time}");
+        }
     }
 
     #[test]

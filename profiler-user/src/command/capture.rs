@@ -92,7 +92,7 @@ impl Capture {
                 see(&finished, clock);
             }
         };
-        self.source.turn(&mut feed).await;
+        self.source.turn(self.lookout.next(), &mut feed).await;
         self.lookout.turn(&mut self.source.session, pipeline, clock);
         if let Some(run_time) = &mut self.run_time {
             run_time.tick(&self.source.session);

@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 
 use super::pipeline::Pipeline;
 use crate::aggregate::loops::Loops;
-use crate::clock::{WallClock, monotonic};
+use crate::clock::{WallClock, monotonic, thread_cpu};
 use crate::kernel::own;
 use crate::kernel::session::Session;
 use crate::report::LoopRow;
@@ -22,10 +22,8 @@ use crate::watch::sight::Descriptors;
 const EVERY: Duration = Duration::from_millis(25);
 /// Sets that nobody waits on are forgotten so often.
 const SETS_EVERY: Duration = Duration::from_secs(60);
-/// Reading the table may take this share of the time, and what is looked up of stalls that one: the first look at a
-/// network namespace takes as long as a thousand others, and the stall goes on meanwhile.
+/// Reading may take this share of a CPU. Not of the time: who waits for a CPU for long would look the less.
 const SHARE: u32 = 50;
-const LOOK_UP_SHARE: u32 = 4;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
 
@@ -42,6 +40,8 @@ pub struct Lookout {
     open: Vec<Stall>,
     next: Instant,
     next_sets: Instant,
+    /// CPU time of the last reading.
+    cost: Duration,
 }
 
 impl Lookout {
@@ -57,6 +57,7 @@ impl Lookout {
             told: Vec::new(),
             open: Vec::new(),
             next: Instant::now(),
+            cost: Duration::ZERO,
             next_sets: Instant::now() + SETS_EVERY,
         }
     }
@@ -76,9 +77,16 @@ impl Lookout {
         self.stacks.counts
     }
 
+    /// When it is time to look again.
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
     /// Looks, if it is time to.
     pub fn turn(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
         if !session.watches_loops {
+            // There will be nothing to look at.
+            self.next = Instant::now() + SETS_EVERY;
             return;
         }
         let begun = Instant::now();
@@ -88,7 +96,6 @@ impl Lookout {
             return;
         }
         self.read(session, pipeline);
-        let read = begun.elapsed();
         if begun >= self.next_sets {
             let sets: FxHashSet<_> = self.table.iter().map(|l| claim::key(l.turn.pid, l.turn.set)).collect();
             session.keep_sets(|set| sets.contains(&set));
@@ -99,7 +106,7 @@ impl Lookout {
         running.iter_mut().for_each(|stall| self.stacks.dress(stall));
         self.tell(running);
         self.ask(pipeline);
-        self.next = begun + EVERY.max(read * SHARE).max(begun.elapsed() * LOOK_UP_SHARE);
+        self.next = begun + EVERY.max(self.cost * SHARE);
     }
 
     /// The last look at the loops, while the hooks are attached.
@@ -153,8 +160,10 @@ impl Lookout {
     }
 
     fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {
+        let before = thread_cpu();
         self.table.clear();
         session.each_loop(|l| self.table.push(*l));
+        self.cost = thread_cpu().saturating_sub(before);
         let now = monotonic();
         for l in &self.table {
             if self.loops.see(l, pipeline.serves(l.turn.tid), now) {

@@ -11,7 +11,7 @@ use crate::kernel::error::StartError;
 use crate::kernel::load::Options;
 use crate::kernel::session::Session;
 
-/// The kernel half wakes us only when the ring fills; otherwise it is looked at this often.
+/// The kernel half wakes us only when the ring fills; otherwise it is looked at this often, or more.
 const POLL: Duration = Duration::from_millis(50);
 /// How often idle connections are looked at; longer where looking takes long.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -66,13 +66,14 @@ impl Source {
         })
     }
 
-    /// Waits for records, or a little while, and hands what is there to `see`. Returns after at most some thousand
-    /// records, so that the caller can look at its other events. Safe to cancel.
-    pub async fn turn(&mut self, mut see: impl FnMut(&[u8])) {
+    /// Waits for records, or a little while, until `next` at the most, and hands what is there to `see`. Returns after
+    /// at most some thousand records, so that the caller can look at its other events. Safe to cancel.
+    pub async fn turn(&mut self, next: Instant, mut see: impl FnMut(&[u8])) {
+        let patience = POLL.min(next.saturating_duration_since(Instant::now()));
         if self.behind {
             // There is more already, and the kernel half signals only once: waiting would let the ring run full.
             tokio::task::yield_now().await;
-        } else if let Ok(Ok(mut ready)) = tokio::time::timeout(POLL, self.ring.readable()).await {
+        } else if let Ok(Ok(mut ready)) = tokio::time::timeout(patience, self.ring.readable()).await {
             ready.clear_ready();
         }
         if Instant::now() >= self.next_sweep {

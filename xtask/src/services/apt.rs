@@ -20,6 +20,8 @@ const PACKAGES: &[&str] = &[
     "mariadb-server-core",
     "nginx",
     "patchelf",
+    "prometheus",
+    "redis-server",
     "sysbench",
     "tshark",
     "unzip",

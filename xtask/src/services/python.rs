@@ -22,6 +22,9 @@ const PACKAGES: &[&str] = &[
     "PyMySQL==1.2.4",
     "cryptography==50.0.2",
     "mysql-connector-python==26.10.0",
+    "requests==2.34.2",
+    "aiohttp==3.14.5",
+    "waitress==3.0.2",
 ];
 
 /// Makes the venv and returns its interpreter.
