@@ -54,9 +54,8 @@ pub fn holder(samples: &[&Sample]) -> Option<Holder> {
     }
     let (tid, _) = times.into_iter().max_by_key(|(tid, times)| (*times, *tid))?;
     let of_it = samples.iter().filter_map(|sample| sample.holder.as_ref()).filter(|held| held.tid == tid);
-    let stacks: Vec<_> = of_it
-        .map(|held| Sample { begun: 0, ended: 0, stack: held.stack.clone(), holder: None })
-        .collect();
+    let stacks: Vec<_> =
+        of_it.map(|held| Sample { begun: 0, ended: 0, stack: held.stack.clone(), holder: None }).collect();
     Some(Holder { tid, stack: heaviest(&stacks.iter().collect::<Vec<_>>()) })
 }
 
@@ -111,11 +110,7 @@ mod tests {
 
     #[test]
     fn one_that_ends_where_most_end() {
-        let samples = [
-            sample(&[("leaf", 9), ("main", 1)]),
-            sample(&[("main", 1)]),
-            sample(&[("main", 1)]),
-        ];
+        let samples = [sample(&[("leaf", 9), ("main", 1)]), sample(&[("main", 1)]), sample(&[("main", 1)])];
         assert_eq!(chosen(&samples), [("main".to_owned(), 1)]);
     }
 

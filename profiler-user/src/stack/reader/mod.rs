@@ -66,7 +66,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let ask: Ask = serde_json::from_str(&line?)?;
         let begun = monotonic();
         let found = readers.read(ask);
-        let mut answer = Answer { ask, begun, ended: monotonic(), stack: Vec::new(), holder: None, problem: None };
+        let mut answer =
+            Answer { ask, begun, ended: monotonic(), stack: Vec::new(), holder: None, problem: None };
         match found {
             Ok(Found::Calls(process, calls)) => nameless.send((answer, process, calls))?,
             Ok(Found::Seen((stack, holder))) => {

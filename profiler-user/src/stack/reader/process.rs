@@ -46,7 +46,9 @@ impl Process {
         }
         let exe = fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
         let name = exe.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("python") || fs::read_to_string(self.file("maps")).is_ok_and(|maps| has_python(&maps)) {
+        if name.starts_with("python")
+            || fs::read_to_string(self.file("maps")).is_ok_and(|maps| has_python(&maps))
+        {
             Kind::Python
         } else {
             Kind::Native
@@ -141,7 +143,8 @@ mod tests {
         ] {
             assert!(has_python(&maps(path)), "{path}");
         }
-        for path in ["/usr/bin/node", "/srv/python-shop/server", "/usr/lib/libc.so.6", "/usr/bin/pythonesque"] {
+        for path in ["/usr/bin/node", "/srv/python-shop/server", "/usr/lib/libc.so.6", "/usr/bin/pythonesque"]
+        {
             assert!(!has_python(&maps(path)), "{path}");
         }
     }

@@ -79,9 +79,8 @@ pub(super) fn sample(tid: u32, patience: i32) -> io::Result<Option<Start>> {
         ..Attr::default()
     };
     // SAFETY: the kernel reads the attributes given, of the size that they say; the rest are numbers.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_perf_event_open, &raw const attr, tid as i32, -1, -1, FD_CLOEXEC)
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, tid as i32, -1, -1, FD_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

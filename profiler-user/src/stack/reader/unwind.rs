@@ -284,7 +284,10 @@ mod tests {
     #[test]
     fn a_thread_in_a_call() {
         let text = "230 0x0 0x0 0x7ffc1 0x7ffc2 0x0 0x0 0x7ffc00001000 0x7f0000002000\n";
-        assert_eq!(waiting(text), Some(Registers { fp: UNKNOWN, sp: 0x7ffc_0000_1000, pc: 0x7f00_0000_2000 }));
+        assert_eq!(
+            waiting(text),
+            Some(Registers { fp: UNKNOWN, sp: 0x7ffc_0000_1000, pc: 0x7f00_0000_2000 })
+        );
         assert_eq!(waiting("running\n"), None);
         // Blocked, but not in a call.
         assert_eq!(waiting("-1 0x7ffc00001000 0x7f0000002000\n").map(|r| r.pc), Some(0x7f00_0000_2000));
