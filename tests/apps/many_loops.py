@@ -23,6 +23,8 @@ def stall(seconds):
         time.sleep(seconds)
 
 
+ENDS = {signal.SIGTERM, signal.SIGINT}
+signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
 children = []
 for _ in range(int(sys.argv[1])):
     child = os.fork()
@@ -30,7 +32,7 @@ for _ in range(int(sys.argv[1])):
         stall(int(sys.argv[2]) / 1000)
     children.append(child)
 print("ready", flush=True)
-signal.sigwait({signal.SIGTERM, signal.SIGINT})
+signal.sigwait(ENDS)
 for child in children:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

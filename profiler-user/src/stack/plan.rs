@@ -111,7 +111,8 @@ impl Plan {
         let length = long.turn.length();
         match self.turns.get(&long.turn.tid) {
             Some(looked) => !looked.under_way && length >= looked.next,
-            None if long.serves => length >= self.early(),
+            // Of a process that is new nobody knows yet whether it serves.
+            None if long.serves || !self.processes.contains_key(&long.turn.pid) => length >= self.early(),
             None => length >= self.threshold + UNSURE,
         }
     }
@@ -201,6 +202,7 @@ mod tests {
     #[test]
     fn a_thread_that_serves_nobody_is_looked_at_later() {
         let mut plan = plan();
+        assert_eq!(plan.choose(&[long(1, 3, 60, false)], SECOND).len(), 1, "the process is new");
         assert_eq!(plan.choose(&[long(1, 2, 110, false)], SECOND).len(), 0);
         assert_eq!(plan.choose(&[long(1, 2, 130, false)], SECOND).len(), 1);
         plan.answered(1, 2, SECOND, None);
