@@ -22,7 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-check-cfg=cfg(hostprof_ebpf_missing)");
     let object = match env::var_os(OBJECT) {
         Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ebpf/hostprof-ebpf"),
+        None => {
+            // When it runs: a copied target folder has the script as another tree compiled it.
+            let root = env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo did not set CARGO_MANIFEST_DIR")?;
+            Path::new(&root).join("../target/ebpf/hostprof-ebpf")
+        }
     };
     println!("cargo::rerun-if-changed={}", object.display());
     let without = env::var_os(WITHOUT).is_some_and(|value| value == "1");

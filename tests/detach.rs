@@ -8,9 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
 use hostprof_tests::{
-    Nginx, Objects, Recording, http_truth::settled_log, midway::Going, process::wait_for, times::undisturbed,
+    Nginx, Objects, Recording,
+    http_truth::settled_log,
+    midway::Going,
+    process::wait_for,
+    times::{in_time, undisturbed},
     wrk,
 };
 
@@ -38,8 +41,7 @@ fn killed_at_full_load_it_leaves_nothing_and_the_traffic_goes_on() {
             // The words: within a second. The kernel frees maps in a worker, which waits for a processor, too.
             undisturbed(|| {
                 let took = killed(arguments, &nginx);
-                ensure!(took < Duration::from_secs(1), "{arguments:?}: gone after {took:?}");
-                Ok(())
+                Ok(in_time(took < Duration::from_secs(1), || format!("{arguments:?}: gone after {took:?}"))?)
             })
             .unwrap();
         }
@@ -81,7 +83,7 @@ fn two_instances_side_by_side_both_count_right() {
         let hooks = &report.json()["capture"]["hooks"];
         assert_eq!(report.rows("http").of(&nginx.pids()).role("server").count(), log, "{hooks}");
         let answered = report.rows("http").of(&[load.pid]).role("client").with("status", 200).count();
-        assert!((load.requests..=load.requests + 10).contains(&answered), "{answered} {load:?} {hooks}");
+        assert!(answered.abs_diff(load.requests) <= 1, "{answered} {load:?} {hooks}");
         assert!(report.lost().is_empty(), "{hooks}: {:?}", report.lost());
     }
     nginx.stop().unwrap();

@@ -8,7 +8,7 @@ use hostprof_tests::{
     cli::{Running, command, read},
     peer::{between, read_until, write},
     process::temp_dir,
-    schema::{DOCTOR, EXCHANGE, LOST, REPORT, STALL, breaches},
+    schema::{DOCTOR, EXCHANGE, FINDING_LINE, LOST, REPORT, STALL, breaches},
 };
 use openmetrics::parse;
 use serde_json::Value;
@@ -92,10 +92,11 @@ fn every_line_of_a_trace_is_an_object_of_the_contract() {
         let kind = match line["type"].as_str() {
             Some("lost") => LOST,
             Some("stall") => STALL,
+            Some("finding") => FINDING_LINE,
             _ => EXCHANGE,
         };
         assert_eq!(breaches(line, kind), Vec::<String>::new(), "{line}");
-        if line["type"] == "stall" {
+        if line["type"] == "stall" || line["type"] == "finding" {
             continue;
         }
         assert!(!line.to_string().contains("user=ann"), "a query string: {line}");

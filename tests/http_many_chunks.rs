@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use hostprof_tests::{
     Recording, Trace,
     peer::{pair, read_head, read_until, write},
     process::wait_for,
-    times::undisturbed,
+    times::{in_time, undisturbed},
 };
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ fn shown_within_a_second() -> Result<()> {
             let duration = line["duration"].as_f64().unwrap_or_else(|| panic!("no duration: {line}"));
             assert!((WORK.as_secs_f64()..=waited.as_secs_f64()).contains(&duration), "{waited:?}: {line}");
         }
-        ensure!(took < Duration::from_secs(1), "shown after {took:?}");
+        in_time(took < Duration::from_secs(1), || format!("shown after {took:?}"))?;
     }
     Ok(())
 }

@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeMap, process, thread};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use hostprof_tests::{
     Address, Exchange, HttpClient, HttpServer, Listen, Nginx, Runtime, Trace,
     http_truth::settled_log,
-    times::{impossible, median, overlapping, undisturbed},
+    times::{Disturbed, impossible, in_time, median, overlapping, undisturbed},
 };
 use serde_json::Value;
 
@@ -50,14 +50,13 @@ fn duration(line: &&Value) -> f64 {
     seconds(line, "duration")
 }
 
-fn ensure_close(what: &str, ours: f64, truth: f64) -> Result<()> {
+fn ensure_close(what: &str, ours: f64, truth: f64) -> Result<(), Disturbed> {
     println!("{what}: hostprof {ours:.6} s, truth {truth:.6} s");
-    ensure!((ours - truth).abs() < MILLISECOND, "{what}: hostprof {ours} s, truth {truth} s");
-    Ok(())
+    in_time((ours - truth).abs() < MILLISECOND, || format!("{what}: hostprof {ours} s, truth {truth} s"))
 }
 
 /// The client's exchanges, connection by connection in their order, beside those that it logged itself.
-fn ensure_stopwatch_agrees(lines: &[Value], log: &[Exchange]) -> Result<()> {
+fn ensure_stopwatch_agrees(lines: &[Value], log: &[Exchange]) -> Result<(), Disturbed> {
     let client = of(lines, &[process::id()], "client");
     assert_eq!(client.len(), log.len());
     let stopwatch = median(log.iter().map(|exchange| exchange.duration.as_secs_f64()));
@@ -68,8 +67,7 @@ fn ensure_stopwatch_agrees(lines: &[Value], log: &[Exchange]) -> Result<()> {
     let pairs = log.iter().zip(&by_end);
     let close = pairs.filter(|(ours, (_, d))| (ours.duration.as_secs_f64() - d).abs() < MILLISECOND).count();
     println!("client: {close} of {} within a millisecond of the stopwatch", log.len());
-    ensure!(close * 100 >= log.len() * 90, "only {close} of {} within a millisecond", log.len());
-    Ok(())
+    in_time(close * 100 >= log.len() * 90, || format!("only {close} of {} within a millisecond", log.len()))
 }
 
 fn assert_possible(lines: &[Value]) {
@@ -106,7 +104,7 @@ fn delayed_responses(nginx: &Nginx, app: &HttpServer) -> Result<()> {
     ensure_close("nginx as a server", median(front.iter().map(served)), request_time)?;
     ensure_close("nginx as a client", median(back.iter().map(duration)), upstream)?;
     ensure_close("uvicorn", median(behind.iter().map(served)), upstream)?;
-    ensure_stopwatch_agrees(&lines, &log)
+    Ok(ensure_stopwatch_agrees(&lines, &log)?)
 }
 
 #[test]
@@ -133,8 +131,7 @@ fn by_its_own_clock(server: &HttpServer) -> Result<()> {
     // None takes longer than its client.
     let stopwatch = median(log.iter().map(|exchange| exchange.duration.as_secs_f64()));
     let longest = median(served_by.iter().map(duration));
-    ensure!(longest <= stopwatch, "the server took {longest} s, the client {stopwatch} s");
-    Ok(())
+    Ok(in_time(longest <= stopwatch, || format!("the server took {longest} s, the client {stopwatch} s"))?)
 }
 
 #[test]
@@ -170,13 +167,13 @@ fn saturated_worker(server: &HttpServer) -> Result<()> {
         let apart = durations.iter().zip(seen).map(|(server, client)| (server - client).abs());
         let apart = median(apart);
         // From its arrival on, the server's duration is the client's but for the way.
-        ensure!(apart < MILLISECOND, "{connection}: {apart} s apart");
+        in_time(apart < MILLISECOND, || format!("{connection}: {apart} s apart"))?;
     }
     let queue = median(at_server.iter().map(|line| seconds(line, "queue")));
     let read_on = median(at_server.iter().map(served));
     let latency = median(log.iter().map(|exchange| exchange.duration.as_secs_f64()));
     println!("queue {queue:.4} s, from the first read on {read_on:.4} s, latency {latency:.4} s");
     // Five milliseconds of work; the latency is some ten times that, and without the queue it would be unexplained.
-    ensure!(queue > 0.25 * latency && read_on < 0.8 * latency, "{queue} of {latency}");
-    Ok(())
+    let most_waits = queue > 0.25 * latency && read_on < 0.8 * latency;
+    Ok(in_time(most_waits, || format!("{queue} of {latency}"))?)
 }

@@ -7,10 +7,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use hostprof_tests::{
     Address, Capture, Database, Engine, MysqlLine, Recording, SqlCase, SqlRun, Trace, Turn,
-    process::wait_for, times::undisturbed,
+    process::wait_for,
+    times::{in_time, undisturbed},
 };
 use serde_json::Value;
 
@@ -151,8 +152,7 @@ fn shown_within_a_second(database: &Database, address: &Address) -> Result<()> {
     let took = begun.elapsed();
     case.go_on()?;
     case.finish()?;
-    ensure!(took < Duration::from_secs(1), "{address}: {took:?}");
-    Ok(())
+    Ok(in_time(took < Duration::from_secs(1), || format!("{address}: {took:?}"))?)
 }
 
 #[test]
@@ -178,10 +178,10 @@ fn a_great_many_rows(database: &Database) -> Result<()> {
     // The client has read the last byte after it came and before it knew all rows.
     let [client, server] = sides.map(|side| side.last().unwrap().seconds("duration").unwrap());
     assert!(client <= statement.seconds + 0.000_1, "{client} {statement:?}");
-    ensure!(client >= turn.duration - 0.000_3, "{client} {turn:?}");
+    in_time(client >= turn.duration - 0.000_3, || format!("{client} {turn:?}"))?;
     // The server hands the last byte to its kernel before it is on the wire: the sockets hold megabytes.
-    ensure!((turn.first_byte - 0.000_3..=turn.duration + 0.000_3).contains(&server), "{server} {turn:?}");
-    Ok(())
+    let within = turn.first_byte - 0.000_3..=turn.duration + 0.000_3;
+    Ok(in_time(within.contains(&server), || format!("{server} {turn:?}"))?)
 }
 
 #[test]

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use hostprof_tests::{
-    Capture, Database, Engine, MysqlLine, SqlClient, Trace, Turn, process::wait_for, times::undisturbed,
+    Capture, Database, Engine, MysqlLine, SqlClient, Trace, Turn,
+    process::wait_for,
+    times::{Disturbed, in_time, undisturbed},
 };
 use serde_json::{Value, json};
 
@@ -54,15 +56,14 @@ fn gaps(lines: &[MysqlLine], turns: &[Turn]) -> Vec<f64> {
 }
 
 /// Fails unless as many statements as must be are close to the wire.
-fn ensure_close(who: &str, mut gaps: Vec<f64>) -> Result<()> {
+fn ensure_close(who: &str, mut gaps: Vec<f64>) -> Result<(), Disturbed> {
     let close = gaps.iter().filter(|gap| gap.abs() <= CLOSE).count();
     gaps.sort_by(f64::total_cmp);
     let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share) as usize] * 1e6;
     let spread =
         format!("median {:.0} us, p5 {:.0}, p95 {:.0}, worst {:.0}", at(0.5), at(0.05), at(0.95), at(1.0));
     println!("{who}: {close} of {} within 0.3 ms of the wire: {spread}", gaps.len());
-    ensure!(close as f64 >= SHARE * gaps.len() as f64, "{who}: {close} of {}", gaps.len());
-    Ok(())
+    in_time(close as f64 >= SHARE * gaps.len() as f64, || format!("{who}: {close} of {}", gaps.len()))
 }
 
 /// Runs the client once and compares both sides with the wire.
@@ -89,9 +90,9 @@ fn run(database: &Database, client: SqlClient) -> Result<()> {
     let [client_gaps, server_gaps] = [gaps(&client_lines, &turns), gaps(&server_lines, &turns)];
     // Nothing is read before it came; but a client that has to wait for a processor within its write starts late.
     let early = client_gaps.iter().filter(|gap| **gap < -CLOSE).count();
-    ensure!(early == 0, "{early} read before they came: {client_gaps:?}");
+    in_time(early == 0, || format!("{early} read before they came: {client_gaps:?}"))?;
     ensure_close(&format!("{client:?}, client"), client_gaps)?;
-    ensure_close(&format!("{client:?}, server"), server_gaps)
+    Ok(ensure_close(&format!("{client:?}, server"), server_gaps)?)
 }
 
 fn assert_times(engine: Engine, client: SqlClient) {

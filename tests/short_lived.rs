@@ -1,5 +1,5 @@
 //! Processes that are gone before anything of them can be looked up: those that lived when the recording began, and those
-//! that came later. Each still counts under its service's name.
+//! that came later. Each still counts under its service's name, with its program's file.
 
 use std::{
     io::Write as _,
@@ -50,5 +50,35 @@ fn a_process_that_is_gone_at_once_has_its_services_name() {
     assert_eq!(ours.len(), 1, "{services:#?}");
     assert_eq!(ours[0]["name"], "briefly.py (python)");
     assert_eq!(ours[0]["pids"].as_array().unwrap().len(), 2 * CLIENTS, "{services:#?}");
+    server.stop().unwrap();
+}
+
+#[test]
+fn one_that_was_called_by_a_link_has_the_file_behind_it() {
+    let server = HttpServer::start(Runtime::Node, Listen::Tcp).unwrap();
+    let port = server.address().port().unwrap().to_string();
+    let dir = hostprof_tests::process::temp_dir().unwrap();
+    let script = dir.path().join("linked.py");
+    std::fs::write(&script, CLIENT).unwrap();
+    // By its own word: what is found by the name may be a script that looks for it.
+    let own_word = "import os, sys; print(os.path.realpath(sys.executable), end='')";
+    let said = Command::new(program("python3").unwrap()).args(["-c", own_word]).output().unwrap();
+    let python = std::path::PathBuf::from(String::from_utf8(said.stdout).unwrap());
+    let link = dir.path().join("python-by-another-name");
+    std::os::unix::fs::symlink(&python, &link).unwrap();
+    let recording = Recording::start(&["--port", &port]).unwrap();
+    for _ in 0..CLIENTS {
+        let mut command = Command::new(&link);
+        let mut child = command.arg(&script).arg(&port).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+    let report = recording.finish().unwrap();
+    let services = report.json()["services"].as_array().unwrap();
+    let [ours] = services.iter().filter(|s| s["name"] == "linked.py (python)").collect::<Vec<_>>()[..] else {
+        panic!("not one service: {services:#?}")
+    };
+    assert_eq!(ours["pids"].as_array().unwrap().len(), CLIENTS, "{ours:#}");
+    assert_eq!(ours["exe"].as_str(), python.to_str(), "{ours:#}");
     server.stop().unwrap();
 }

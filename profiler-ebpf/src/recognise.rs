@@ -37,15 +37,16 @@ pub fn gather(h: &mut Half, window: &[u8; WINDOW], got: u32, want: u8) {
     if h.pre_len == 0 {
         h.pre = 0;
     }
-    let mut i = 0usize;
-    while i < 8 {
-        if i as u32 >= got || h.pre_len >= want {
-            break;
-        }
-        h.pre |= (window[i] as u64) << ((h.pre_len as u32 & 7) * 8);
-        h.pre_len += 1;
-        i += 1;
-    }
+    // All at once: verifiers before Linux 6.8 do not follow a loop whose end depends on two numbers.
+    let wanted = want.saturating_sub(h.pre_len) as u32;
+    let n = if got < wanted { got } else { wanted } & 15;
+    let first = u64::from_le_bytes([
+        window[0], window[1], window[2], window[3], window[4], window[5], window[6], window[7],
+    ]);
+    // In two steps: a shift by all 64 bits is none.
+    let fresh = first & !((u64::MAX << (n * 4)) << (n * 4));
+    h.pre |= fresh << ((h.pre_len as u32 & 7) * 8);
+    h.pre_len = h.pre_len.wrapping_add(n as u8);
 }
 
 /// A connection of unknown protocol: do these bytes tell?

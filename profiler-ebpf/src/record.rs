@@ -9,6 +9,10 @@ pub const REPLY_TAIL: usize = 64;
 pub const UNIX_PATH: usize = 108;
 /// Bytes kept of a new program's arguments.
 pub const EXEC_ARGS: usize = 256;
+/// Longest path of a new program's file: of a longer one nothing is kept.
+pub const EXEC_FILE: usize = 256;
+/// Longest name in a directory, with the NUL behind it (`NAME_MAX` in include/uapi/linux/limits.h).
+pub const FILE_NAME: usize = 256;
 
 /// First word of every record in the ring.
 pub mod kind {
@@ -145,14 +149,17 @@ pub struct Process {
     /// ns on the monotonic clock.
     pub time: u64,
     pub comm: [u8; 16],
-    /// EXEC: the arguments, NUL between them.
-    pub args: [u8; EXEC_ARGS],
+    pub file_len: u32,
+    pub pad: u32,
+    /// EXEC: the arguments, NUL after each; then the names in the path of the program's file, the last one first, NUL
+    /// after each. The rest is room for the kernel half.
+    pub text: [u8; EXEC_ARGS + EXEC_FILE + FILE_NAME],
 }
 
 const _: () = assert!(size_of::<Request>() == 48);
 const _: () = assert!(size_of::<Record>() == 280 && size_of::<Record>().is_multiple_of(8));
 const _: () = assert!(size_of::<UnixName>() == 136);
-const _: () = assert!(size_of::<Process>() == 40 + EXEC_ARGS);
+const _: () = assert!(size_of::<Process>() == 48 + EXEC_ARGS + EXEC_FILE + FILE_NAME);
 
 /// What the kernel half counts. Numbers are never reused.
 #[repr(u32)]

@@ -15,6 +15,7 @@ use crate::kernel::hooks::{SocketHooks, Wait, Watched};
 use crate::kernel::load::Options;
 use crate::output::style::ColourChoice;
 use crate::parse::route::Pattern;
+use crate::rules::thresholds::Thresholds;
 
 /// A choice between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -107,6 +108,9 @@ pub struct Settings {
     /// In a file: the table `[trace]`.
     #[arg(skip)]
     pub trace: TraceKeys,
+    /// In a file: a table `[rules.<id>]` for each rule.
+    #[arg(skip)]
+    pub rules: Thresholds,
 }
 
 /// The keys of the table `[record]`.
@@ -173,6 +177,7 @@ impl Settings {
             color: self.color.or(file.color),
             record: file.record,
             trace: file.trace,
+            rules: file.rules,
         }
     }
 

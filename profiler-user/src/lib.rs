@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod output;
 pub mod parse;
 pub mod report;
+pub mod rules;
 pub mod source;
 pub mod stack;
 pub mod stall;

@@ -35,6 +35,9 @@ pub struct Report {
     /// What a person can act on, worst first.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// What looks like a finding, without enough data to say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undecided: Vec<Undecided>,
 }
 
 /// The machine.
@@ -266,6 +269,16 @@ pub struct LoopRow {
     /// Finished turns: from the end of a wait to the next wait.
     pub turns: u64,
     pub busy_seconds: f64,
+    /// Its parts.
+    #[serde(default)]
+    pub on_cpu_seconds: f64,
+    #[serde(default)]
+    pub run_queue_seconds: f64,
+    #[serde(default)]
+    pub blocked_seconds: f64,
+    /// Beside them: the wait was over, and the thread waited for a CPU to begin its turn.
+    #[serde(default)]
+    pub late_seconds: f64,
     /// Share of the time outside the wait, blocked time included, since the loop was first seen.
     pub utilization: f64,
     /// Lengths of the turns since the loop was first seen to serve.
@@ -315,4 +328,14 @@ pub struct Finding {
     pub ongoing: bool,
     /// Times that it was seen.
     pub count: u64,
+}
+
+/// A judgement for which there was not enough data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undecided {
+    /// The rule's name.
+    pub id: String,
+    pub service: String,
+    /// What there is, and what is missing.
+    pub reason: String,
 }

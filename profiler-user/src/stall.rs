@@ -2,12 +2,15 @@
 //! of reports and the lines of `trace`. Pure: what a descriptor was is looked up elsewhere, while the stall lasts.
 
 pub mod cause;
+pub mod kind;
 pub mod place;
+pub mod queries;
 
 use profiler_ebpf::turn::{Turn, flag};
 use serde::{Deserialize, Serialize};
 
-use self::cause::Cause;
+use self::cause::{Cause, Evidence};
+pub use self::kind::Kind;
 use crate::kernel::hooks::Wait;
 use crate::kernel::syscalls;
 
@@ -42,6 +45,7 @@ pub struct BlockedIn {
     #[serde(skip)]
     pub call: (u32, u64),
     pub syscall: String,
+    pub kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     pub count: u32,
@@ -68,9 +72,11 @@ pub struct Holder {
 /// MySQL commands that the loop's thread waited for in the stall.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Queries {
-    /// `ip:port` or `unix:PATH` of the server.
+    /// `ip:port` or `unix:PATH` of the server; empty for an unnamed Unix socket.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer: String,
-    /// The one with most time: hash and text of the statement without its literals.
+    /// The one with most time: hash (empty where the statement is not known) and text without its literals.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub digest: String,
     pub digest_text: String,
     pub count: u32,
@@ -92,8 +98,8 @@ pub struct Stall {
     pub blocked: f64,
     pub blocked_in: Vec<BlockedIn>,
     pub cause: Cause,
-    /// The part of `run_queue` and `on_cpu` during which the process's cgroup had used up its share of the CPUs; absent
-    /// where it is not known.
+    /// The part of `run_queue` during which the process's cgroup had used up its share of the CPUs; absent where it has
+    /// no limit, or it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled: Option<f64>,
     /// Hash of the statement that it was blocked on, as in the rows of MySQL.
@@ -123,6 +129,7 @@ impl Stall {
             .map(|call| BlockedIn {
                 call: (call.nr, call.target),
                 syscall: syscalls::name(call.nr),
+                kind: kind::of((call.nr, call.target), None),
                 target: None,
                 count: call.count,
                 seconds: seconds(call.ns),
@@ -138,7 +145,7 @@ impl Stall {
             on_cpu: seconds(turn.on_cpu),
             run_queue: seconds(turn.run_queue),
             blocked: seconds(turn.blocked),
-            cause: cause::of(&turn, &blocked_in, None),
+            cause: cause::of(&turn, &Evidence::default()),
             blocked_in,
             throttled: None,
             digest: None,
@@ -173,6 +180,14 @@ impl Stalls {
         } else {
             self.overflowed += 1;
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Stall> {
+        self.waiting.iter()
     }
 
     pub fn take(&mut self) -> Vec<Stall> {

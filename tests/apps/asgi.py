@@ -42,6 +42,13 @@ async def block(ms: int):
     return Response("late")
 
 
+@app.get("/thread/{ms}")
+def thread(ms: int):
+    """Only here: no coroutine, so the framework runs it in a thread."""
+    time.sleep(ms / 1000)
+    return Response("late")
+
+
 @app.get("/stream")
 async def stream():
     async def chunks():

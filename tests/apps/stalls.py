@@ -1,5 +1,5 @@
 """An ASGI app whose handlers hold the event loop, or wait without holding it: /KIND/MILLISECONDS, with the kinds of
-holds.py, `thread` for a thread that sleeps, and any other for a handler that waits as it should. No framework, so that
+holds.py and stall_causes.py, `thread` for a thread that sleeps, and any other for a handler that waits as it should. No framework, so that
 little else happens in a turn.
 """
 
@@ -7,6 +7,9 @@ import asyncio
 import time
 
 import holds
+import stall_causes
+
+holds.WAYS |= stall_causes.WAYS
 
 
 async def patient(seconds):

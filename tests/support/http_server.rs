@@ -18,6 +18,8 @@ pub enum Runtime {
     UvicornAsyncio,
     UvicornUvloop,
     GunicornSync,
+    GunicornThreads,
+    Waitress,
     Node,
     Go,
 }
@@ -38,6 +40,7 @@ pub struct HttpServer {
 }
 
 impl Runtime {
+    /// The usual ones.
     pub const ALL: [Self; 5] =
         [Self::UvicornAsyncio, Self::UvicornUvloop, Self::GunicornSync, Self::Node, Self::Go];
 
@@ -52,6 +55,21 @@ impl Runtime {
             Self::GunicornSync => {
                 let mut command = python("gunicorn")?;
                 command.args(["--workers", "2", "--bind", &address.to_string(), "wsgi:app"]);
+                command
+            }
+            Self::GunicornThreads => {
+                let mut command = python("gunicorn")?;
+                command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "4"]);
+                command.args(["--bind", &address.to_string(), "wsgi:app"]);
+                command
+            }
+            Self::Waitress => {
+                let mut command = python("waitress")?;
+                match address {
+                    Address::Tcp(_) => command.arg(format!("--listen={address}")),
+                    Address::Unix(path) => command.arg(format!("--unix-socket={}", path.display())),
+                };
+                command.arg("wsgi:app");
                 command
             }
             Self::Node => {

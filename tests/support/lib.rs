@@ -6,7 +6,7 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | servers | [`HttpServer`], [`Nginx`], [`Database`], [`Stalling`] |
+//! | servers | [`HttpServer`], [`Nginx`], [`Database`], [`Redis`], [`Prometheus`], [`Stalling`] |
 //! | clients | [`HttpClient`], [`SqlClient`], [`SqlCase`] |
 //! | load | [`wrk`], [`sysbench`] |
 //! | ground truth on the wire | [`Capture`] |
@@ -32,7 +32,9 @@ pub mod mysql_line;
 pub mod nginx;
 pub mod peer;
 pub mod process;
+pub mod prometheus;
 pub mod pty;
+pub mod redis;
 pub mod refusal;
 pub mod report;
 pub mod schema;
@@ -59,7 +61,9 @@ pub use install::require_root;
 pub use mysql_line::MysqlLine;
 pub use nginx::{AccessLine, Nginx, Upstream};
 pub use process::Process;
+pub use prometheus::Prometheus;
 pub use pty::Terminal;
+pub use redis::Redis;
 pub use report::{Report, Rows};
 pub use sql_case::SqlCase;
 pub use sql_check::SqlCheck;

@@ -107,7 +107,7 @@ pub type Expected<'a> = (&'a [u32], &'a str, &'a dyn Fn(&Value) -> bool);
 /// loops may stall meanwhile.
 pub fn assert_right(looks: &[Vec<Value>], expected: &[Expected<'_>]) {
     let mut seen = vec![0; expected.len()];
-    for line in looks.iter().flatten().filter(|line| line["type"] != "stall") {
+    for line in looks.iter().flatten().filter(|line| line["type"] != "stall" && line["type"] != "finding") {
         assert_eq!(line["type"], "exchange", "{line}");
         assert_eq!(impossible(line), None);
         let of = |pids: &[u32]| pids.iter().any(|pid| line["pid"] == *pid);

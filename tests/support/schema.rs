@@ -59,6 +59,12 @@ pub const REPORT: Kind = Object(&[
     ("mysql", true, List(&Object(MYSQL))),
     ("event_loops", true, List(&Object(EVENT_LOOP))),
     ("findings", true, List(&Object(FINDING))),
+    // An addition: what looks like a finding, without enough data.
+    (
+        "undecided",
+        false,
+        List(&Object(&[("id", true, Name), ("service", true, Name), ("reason", true, Name)])),
+    ),
 ]);
 
 const CAPTURE: &[Field] = &[
@@ -151,6 +157,11 @@ const EVENT_LOOP: &[Field] = &[
     ("wait", true, WAIT),
     ("turns", true, Whole),
     ("busy_seconds", true, Number),
+    // An addition: its parts, and the time between the end of a wait and the turn.
+    ("on_cpu_seconds", true, Number),
+    ("run_queue_seconds", true, Number),
+    ("blocked_seconds", true, Number),
+    ("late_seconds", true, Number),
     ("utilization", true, Number),
     ("turn", false, Quantiles),
     ("stalls", true, List(&Object(STALL_ROW))),
@@ -160,9 +171,26 @@ const WAIT: Kind = OneOf(&["epoll", "poll", "select", "io_uring"]);
 
 const BLOCKED_IN: Kind = Object(&[
     ("syscall", true, Name),
+    // An addition: what sort of thing that is.
+    ("kind", true, BLOCKED_KIND),
     ("target", false, Name),
     ("count", true, Whole),
     ("seconds", true, Number),
+]);
+
+const BLOCKED_KIND: Kind = OneOf(&[
+    "sleep",
+    "lock",
+    "file",
+    "socket",
+    "database",
+    "dns",
+    "subprocess",
+    "pipe",
+    "wait",
+    "memory",
+    "stopped",
+    "other",
 ]);
 
 const CAUSE: Kind = OneOf(&[
@@ -178,8 +206,8 @@ const CAUSE: Kind = OneOf(&[
 
 /// An addition: the commands that the loop waited for.
 const QUERIES: &[Field] = &[
-    ("peer", true, Name),
-    ("digest", true, Name),
+    ("peer", false, Name),
+    ("digest", false, Name),
     ("digest_text", true, Name),
     ("count", true, Whole),
     ("seconds", true, Number),
@@ -187,21 +215,32 @@ const QUERIES: &[Field] = &[
 
 const FRAME: &[Field] = &[("function", true, Name), ("file", false, Name), ("line", false, Whole)];
 
-const FINDING: &[Field] = &[
-    ("id", true, Name),
-    ("severity", true, OneOf(&["critical", "warning", "info"])),
-    ("service", true, Name),
-    ("subject", true, Name),
-    ("title", true, Name),
-    ("detail", true, Name),
-    ("evidence", true, Any),
-    ("advice", true, Name),
-    ("explained_by", false, Name),
-    ("first_seen", true, Time),
-    ("last_seen", true, Time),
-    ("ongoing", true, Flag),
-    ("count", true, Whole),
-];
+/// The fields of a finding, with those of a trace's line in front.
+macro_rules! finding {
+    ($($more:expr),* $(,)?) => {
+        &[
+            $($more,)*
+            ("id", true, Name),
+            ("severity", true, OneOf(&["critical", "warning", "info"])),
+            ("service", true, Name),
+            ("subject", true, Name),
+            ("title", true, Name),
+            ("detail", true, Name),
+            ("evidence", true, Any),
+            ("advice", true, Name),
+            ("explained_by", false, Name),
+            ("first_seen", true, Time),
+            ("last_seen", true, Time),
+            ("ongoing", true, Flag),
+            ("count", true, Whole),
+        ]
+    };
+}
+
+const FINDING: &[Field] = finding!();
+
+/// A line of `trace --format json` that tells of a finding.
+pub const FINDING_LINE: Kind = Object(finding!(("type", true, OneOf(&["finding"])), ("time", true, Time)));
 
 /// The fields of a stall; process, thread, name and wait are there as well as in the loop's row, so that a stall is the
 /// same in a report and in a trace.
@@ -237,7 +276,12 @@ macro_rules! stall {
 const STALL_ROW: &[Field] = stall!();
 
 /// A line of `trace --format json` that tells of a stall.
-pub const STALL: Kind = Object(stall!(("type", true, OneOf(&["stall"])), ("time", true, Time)));
+pub const STALL: Kind = Object(stall!(
+    ("type", true, OneOf(&["stall"])),
+    ("time", true, Time),
+    // An addition: as on the lines of exchanges.
+    ("service", true, Name),
+));
 
 /// A line of `trace --format json` that tells of an exchange.
 pub const EXCHANGE: Kind = Object(&[

@@ -106,7 +106,6 @@ impl Pair<'_> {
             "parts that do not add up, {}",
             said()
         );
-        ensure!(stall["confidence"] == "high", "its loop has a connection, {}", said());
         if let Does::Waits { call, target, least } = does {
             let longest = &stall["blocked_in"][0];
             ensure!(longest["syscall"] == *call, "not in {call}, {}", said());

@@ -22,6 +22,8 @@ pub enum LoopRuntime {
     /// A worker, whose connections its master has accepted.
     NodeCluster,
     Aiohttp,
+    /// Its connections are with other threads than the loop.
+    Granian,
     /// With a runtime of one thread.
     Tokio,
     /// With a runtime of two threads, which share one set.
@@ -68,6 +70,12 @@ impl LoopRuntime {
                 command.arg("stalls_aiohttp.py");
                 command
             }
+            Self::Granian => {
+                let mut command = python()?;
+                command.args(["-m", "granian", "--interface", "asgi", "stalls:app", "--no-access-log"]);
+                command.args(["--host", "127.0.0.1", "--loop", "asyncio", "--port"]);
+                command
+            }
             Self::Node | Self::NodeCluster => {
                 let mut command = Command::new(program("node")?);
                 command.arg(app("stalls.js"));
@@ -86,7 +94,7 @@ impl LoopRuntime {
 }
 
 impl Stalling {
-    /// Starts the server and waits until it accepts connections.
+    /// Starts the server and waits until it serves.
     pub fn start(runtime: LoopRuntime) -> Result<Self> {
         Self::start_with(runtime, None)
     }
@@ -102,7 +110,8 @@ impl Stalling {
             command.env("STALLS_MYSQL_PORT", mysql.port()?.to_string());
         }
         let mut process = Process::start(&format!("{runtime:?}"), &mut command, dir.path())?;
-        process.wait_until("it accepted a connection", |_| address.connect().is_ok())?;
+        // Where a master listens there may be no worker yet.
+        process.wait_until("it answered", |_| HttpClient::new(&address).get("/wait/1").is_ok())?;
         Ok(Self { process, address, _dir: dir })
     }
 
@@ -121,7 +130,12 @@ impl Stalling {
 
     /// Has a handler hold the loop for so long, in one of the ways of its app, or wait without holding it.
     pub fn get(&self, kind: &str, milliseconds: u32) -> Result<()> {
-        let mut client = HttpClient::new(&self.address);
+        self.get_through(&self.address, kind, milliseconds)
+    }
+
+    /// The same through a server in front of it.
+    pub fn get_through(&self, address: &Address, kind: &str, milliseconds: u32) -> Result<()> {
+        let mut client = HttpClient::new(address);
         let response = client.get(&format!("/{kind}/{milliseconds}"))?;
         ensure!(response.status == 200, "status {}", response.status);
         Ok(())

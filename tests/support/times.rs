@@ -1,6 +1,6 @@
 //! What `hostprof trace` says about time, checked for what cannot be.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -12,17 +12,33 @@ const ROUNDING_NS: i128 = 4;
 /// Runs of a comparison with another instrument, of which one has to be undisturbed.
 const RUNS: usize = 5;
 
-/// Compares with another instrument, again if they do not agree. On a machine with other work a program waits for a
-/// processor between the two now and then; what hostprof measures wrongly it does in each run. `run` panics on what
-/// does not depend on time.
+/// Two times that are not what they should be to each other. Nothing else may come right in another run.
+#[derive(Debug)]
+pub struct Disturbed(String);
+
+impl fmt::Display for Disturbed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Disturbed {}
+
+/// Compares with another instrument, again where `run` ends with [`Disturbed`]. On a machine with other work a program
+/// waits for a processor between the two now and then; what hostprof measures wrongly it does in each run.
 pub fn undisturbed(mut run: impl FnMut() -> Result<()>) -> Result<()> {
     for number in 1..RUNS {
         match run() {
-            Ok(()) => return Ok(()),
-            Err(error) => println!("run {number} of {RUNS}: {error:#}"),
+            Err(error) if error.is::<Disturbed>() => println!("run {number} of {RUNS}: {error:#}"),
+            other => return other,
         }
     }
     run().context("in each of several runs")
+}
+
+/// A comparison of times, for [`undisturbed`].
+pub fn in_time(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Disturbed> {
+    if holds { Ok(()) } else { Err(Disturbed(otherwise())) }
 }
 
 /// Why the times of a traced exchange are impossible; none if they are not.
@@ -116,6 +132,31 @@ pub fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn times_are_compared_again_and_nothing_else_is() {
+        let mut runs = 0;
+        let mut run = |disturbed: usize| {
+            runs += 1;
+            in_time(runs > disturbed, || format!("run {runs}"))?;
+            Ok(())
+        };
+        undisturbed(|| run(2)).unwrap();
+        assert_eq!(runs, 3);
+        let mut runs = 0;
+        let late = undisturbed(|| {
+            runs += 1;
+            Ok(in_time(false, || format!("run {runs}"))?)
+        });
+        assert!(late.is_err());
+        assert_eq!(runs, RUNS);
+        let mut runs = 0;
+        let wrong = undisturbed(|| {
+            runs += 1;
+            anyhow::bail!("a wrong status")
+        });
+        assert_eq!((wrong.unwrap_err().to_string().as_str(), runs), ("a wrong status", 1));
+    }
 
     #[test]
     fn what_cannot_be_is_found() {

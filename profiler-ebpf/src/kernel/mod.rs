@@ -5,6 +5,7 @@ mod connection;
 mod diagnose;
 mod maps;
 mod memory;
+mod path;
 mod process;
 mod run;
 mod socket;

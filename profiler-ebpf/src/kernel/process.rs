@@ -14,6 +14,7 @@ use profiler_ebpf::record::{Counter, EXEC_ARGS, Process, kind};
 use super::config::CFG;
 use super::maps::{PROCESS, RING, count};
 use super::memory::{at_most, kernel, now};
+use super::path;
 use super::socket::argument;
 use super::world::wakeup;
 
@@ -46,7 +47,7 @@ fn process_exit(_ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Sends a process record; with `task`, the new program's arguments (`mm->arg_start`) too.
+/// Sends a process record; with `task`, the new program's arguments (`mm->arg_start`) and its file too.
 #[inline(always)]
 fn send(kind: u32, pid: u32, parent: u32, task: u64) {
     let Some(process) = PROCESS.get_ptr_mut(0) else { return };
@@ -58,18 +59,20 @@ fn send(kind: u32, pid: u32, parent: u32, task: u64) {
         p.parent = parent;
         p.time = now();
         p.args_len = 0;
+        p.file_len = 0;
         h::bpf_get_current_comm(p.comm.as_mut_ptr().cast(), 16);
-        let mut len = core::mem::offset_of!(Process, args) as u64;
+        let mut len = core::mem::offset_of!(Process, text) as u64;
         if task != 0 {
             let mm = kernel::<u64>(task + CFG.task_mm() as u64).unwrap_or(0);
             let start = kernel::<u64>(mm + CFG.mm_arg_start() as u64).unwrap_or(0);
             let end = kernel::<u64>(mm + CFG.mm_arg_end() as u64).unwrap_or(0);
             let n = at_most(end.saturating_sub(start), EXEC_ARGS as u64);
-            if mm != 0 && h::bpf_probe_read_user(p.args.as_mut_ptr().cast(), n as u32, start as *const _) == 0
+            if mm != 0 && h::bpf_probe_read_user(p.text.as_mut_ptr().cast(), n as u32, start as *const _) == 0
             {
                 p.args_len = n as u32;
-                len += n;
             }
+            path::of_program(mm, p);
+            len += (p.args_len + p.file_len) as u64;
         }
         let len = at_most(len, size_of::<Process>() as u64);
         let ring = (&raw const RING).cast_mut().cast();

@@ -8,9 +8,11 @@ use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 
+use profiler_ebpf::world::Op;
+
 use super::config::CFG;
 use super::diagnose;
-use super::maps::NEXT_CLASSIC;
+use super::maps::{NEXT_CLASSIC, SCRATCH};
 use super::memory::{kernel, user};
 use super::run::{self, Buffer, stage};
 use super::socket::{self, NO_DATA, argument};
@@ -89,6 +91,12 @@ fn call(nr: u64, args: [u64; 4], ret: i64) -> u32 {
     if ret == -11 || flags & NO_DATA != 0 {
         return stage::DONE;
     }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return stage::DONE };
+    // SAFETY: a per-CPU value.
+    let op = unsafe { &mut (*scratch).op };
+    // Through memory, so that the verifier follows what comes once, not for each number.
+    (op.off, op.send) = (nr as u32, send as u8);
+    let (nr, send) = (Op::fresh(&op.off) as u64, Op::fresh(&op.send) != 0);
     match socket_of(fd) {
         Some(sk) => run::operation(sk, ret, send, || buffer(nr, args[1], args[2])),
         None => stage::DONE,

@@ -5,6 +5,8 @@ use profiler_ebpf::histogram::{self, Histogram};
 use profiler_ebpf::loops::Loop;
 use rustc_hash::FxHashMap;
 
+use super::Series;
+use super::buckets::{Buckets, LOOP_SECONDS};
 use crate::kernel::hooks::Wait;
 use crate::report::{Distribution, LoopRow, StallRow};
 use crate::stall::{Stall, comm};
@@ -18,6 +20,8 @@ const MOST_STALLS: usize = 4_096;
 struct Known {
     last: Loop,
     turns: Option<Distribution>,
+    /// The same lengths, as metrics have them.
+    lengths: Buckets,
     /// When it was last seen, ns.
     seen: u64,
     serves: bool,
@@ -52,6 +56,7 @@ impl Loops {
     pub fn turns(&mut self, l: &Loop, turns: &Histogram) {
         if let Some(known) = self.known.get_mut(&(l.turn.pid, l.turn.tid)) {
             known.turns = distribution(turns);
+            known.lengths = buckets(turns);
         }
     }
 
@@ -62,11 +67,24 @@ impl Loops {
             self.overflowed += 1;
             return;
         }
-        let mut l = Loop { turn: stall.turn, ..Loop::default() };
-        (l.turns, l.busy, l.born) = (1, stall.turn.length(), stall.turn.start);
-        let Some(known) = self.entry(&l, stall.turn.end) else { return };
+        let Some(known) = self.stalled(stall) else { return };
         known.stalls.push(StallRow { start, stall: stall.clone() });
         self.stalls += 1;
+    }
+
+    /// Calls `change` with each stall.
+    pub fn each_stall(&mut self, mut change: impl FnMut(&mut Stall)) {
+        for known in self.known.values_mut() {
+            known.stalls.iter_mut().for_each(|row| change(&mut row.stall));
+        }
+    }
+
+    /// The loop of a stall, with what the stall says of it if that is all there is.
+    fn stalled(&mut self, stall: &Stall) -> Option<&mut Known> {
+        let mut l = Loop { turn: stall.turn, ..Loop::default() };
+        (l.turns, l.busy, l.born) = (1, stall.turn.length(), stall.turn.start);
+        (l.on_cpu, l.run_queue, l.blocked) = (stall.turn.on_cpu, stall.turn.run_queue, stall.turn.blocked);
+        self.entry(&l, stall.turn.end)
     }
 
     fn entry(&mut self, l: &Loop, now: u64) -> Option<&mut Known> {
@@ -75,34 +93,112 @@ impl Loops {
             self.overflowed += 1;
             return None;
         }
-        let new = || Known { last: *l, turns: None, seen: now, serves: false, stalls: Vec::new() };
+        let new = || Known {
+            last: *l,
+            turns: None,
+            lengths: Buckets::new(LOOP_SECONDS),
+            seen: now,
+            serves: false,
+            stalls: Vec::new(),
+        };
         Some(self.known.entry(key).or_insert_with(new))
     }
 
-    /// The rows, busiest first; `service` names the process of a loop, by its number and the thread's name, or passes it
-    /// over.
-    pub fn rows(&mut self, mut service: impl FnMut(u32, &str) -> Option<String>) -> Vec<LoopRow> {
-        let rows = self.known.drain().filter_map(|(_, known)| {
-            let l = &known.last;
-            let open = l.at(known.seen).map_or(0, |turn| turn.length());
-            let busy = l.busy.saturating_add(open);
-            let lived = known.seen.saturating_sub(l.born);
-            Some(LoopRow {
-                service: service(l.turn.pid, &comm(&l.turn.comm))?,
-                pid: l.turn.pid,
-                tid: l.turn.tid,
-                wait: Wait::of(l.turn.wait)?,
-                turns: l.turns,
-                busy_seconds: busy as f64 / 1e9,
-                utilization: if lived > 0 { (busy as f64 / lived as f64).min(1.0) } else { 1.0 },
-                turn: known.turns,
-                stalls: known.stalls,
-            })
-        });
-        let mut rows: Vec<_> = rows.collect();
-        rows.sort_by(|a, b| b.busy_seconds.total_cmp(&a.busy_seconds).then(a.tid.cmp(&b.tid)));
-        rows
+    /// The rows, busiest first, and their turns for metrics; `service` names the process of a loop, by its number and the
+    /// thread's name, or passes it over.
+    pub fn rows(
+        &mut self,
+        mut service: impl FnMut(u32, &str) -> Option<String>,
+    ) -> (Vec<LoopRow>, Vec<Series>) {
+        let (mut rows, mut series) = (Vec::new(), Vec::new());
+        for known in self.known.drain().map(|(_, known)| known) {
+            let (pid, comm) = known.named();
+            let Some(row) = service(pid, &comm).and_then(|service| known.row(service)) else { continue };
+            if known.turns.is_some() {
+                series.push(Series::Loop { service: row.service.clone(), turns: known.lengths });
+            }
+            rows.push(row);
+        }
+        (sorted(rows), series)
     }
+
+    /// The rows of loops that have stalled since then, or still do (`open`), with those stalls alone. Older ones are
+    /// forgotten.
+    pub fn recent(
+        &mut self,
+        since: u64,
+        open: &[StallRow],
+        mut service: impl FnMut(u32, &str) -> Option<String>,
+    ) -> Vec<LoopRow> {
+        for row in open {
+            self.stalled(&row.stall);
+        }
+        let mut rows = Vec::new();
+        self.stalls = 0;
+        for (key, known) in &mut self.known {
+            known.stalls.retain(|row| row.stall.turn.end >= since);
+            self.stalls += known.stalls.len();
+            let open = open.iter().filter(|row| (row.stall.pid, row.stall.tid) == *key);
+            let stalls: Vec<_> = known.stalls.iter().chain(open).cloned().collect();
+            if stalls.is_empty() {
+                continue;
+            }
+            let (pid, comm) = known.named();
+            let row = service(pid, &comm).and_then(|service| known.row(service));
+            rows.extend(row.map(|row| LoopRow { stalls, ..row }));
+        }
+        self.known.retain(|_, known| known.serves || !known.stalls.is_empty());
+        sorted(rows)
+    }
+}
+
+impl Known {
+    /// Its process, and its thread's name.
+    fn named(&self) -> (u32, String) {
+        (self.last.turn.pid, comm(&self.last.turn.comm))
+    }
+
+    fn row(&self, service: String) -> Option<LoopRow> {
+        let l = &self.last;
+        let open = l.at(self.seen).unwrap_or_default();
+        let busy = l.busy.saturating_add(open.length());
+        let lived = self.seen.saturating_sub(l.born);
+        Some(LoopRow {
+            service,
+            pid: l.turn.pid,
+            tid: l.turn.tid,
+            wait: Wait::of(l.turn.wait)?,
+            turns: l.turns,
+            busy_seconds: seconds(busy),
+            on_cpu_seconds: seconds(l.on_cpu.saturating_add(open.on_cpu)),
+            run_queue_seconds: seconds(l.run_queue.saturating_add(open.run_queue)),
+            blocked_seconds: seconds(l.blocked.saturating_add(open.blocked)),
+            late_seconds: seconds(l.late),
+            utilization: if lived > 0 { (busy as f64 / lived as f64).min(1.0) } else { 1.0 },
+            turn: self.turns,
+            stalls: self.stalls.clone(),
+        })
+    }
+}
+
+/// Busiest first.
+fn sorted(mut rows: Vec<LoopRow>) -> Vec<LoopRow> {
+    rows.sort_by(|a, b| b.busy_seconds.total_cmp(&a.busy_seconds).then(a.tid.cmp(&b.tid)));
+    rows
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// A histogram of the kernel half as metrics have it.
+fn buckets(turns: &Histogram) -> Buckets {
+    let mut buckets = Buckets::new(LOOP_SECONDS);
+    let filled = turns.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+    let values = filled
+        .map(|(at, count)| (seconds(histogram::middle(at).clamp(turns.min, turns.max)), u64::from(*count)));
+    buckets.record_each(values, seconds(turns.sum));
+    buckets
 }
 
 /// The distribution of a histogram, seconds; None while it is empty. A quantile is by nearest rank.
@@ -111,7 +207,6 @@ fn distribution(turns: &Histogram) -> Option<Distribution> {
     if count == 0 {
         return None;
     }
-    let seconds = |ns: u64| ns as f64 / 1e9;
     let quantile = |share: f64| {
         let rank = ((count as f64 * share).ceil() as u64).max(1);
         let mut before = 0;
@@ -159,6 +254,9 @@ mod tests {
             assert!((found - expected).abs() <= 0.01 * expected, "{found} for {expected}");
         }
         assert_eq!(distribution(&Histogram::default()), None);
+        let metric = buckets(&turns);
+        assert_eq!((metric.count, metric.counts[3], metric.counts[4]), (1_000, 80, 100));
+        assert!((metric.sum - d.sum).abs() < 1e-9);
     }
 
     #[test]
@@ -170,10 +268,35 @@ mod tests {
         let mut turn = seen(3, 0).turn;
         (turn.start, turn.end) = (SECOND, SECOND + 200_000_000);
         loops.stall(&Stall::of(turn, false).unwrap(), "now".into());
-        let rows = loops.rows(|pid, _| Some(format!("s{pid}")));
+        let (rows, series) = loops.rows(|pid, _| Some(format!("s{pid}")));
+        assert!(series.is_empty(), "no turn was measured");
         let told: Vec<_> = rows.iter().map(|r| (r.tid, r.turns, r.busy_seconds, r.utilization)).collect();
         assert_eq!(told, [(2, 3, 1.0, 0.5), (3, 1, 0.2, 1.0)]);
         assert_eq!((rows[0].service.as_str(), rows[1].stalls.len()), ("s10", 1));
+    }
+
+    #[test]
+    fn recent_stalls_are_those_that_ended_lately_and_those_that_go_on() {
+        let mut loops = Loops::default();
+        let stall = |tid: u32, start: u64| {
+            let mut turn = seen(tid, 0).turn;
+            (turn.start, turn.end) = (start * SECOND, start * SECOND + 200_000_000);
+            Stall::of(turn, false).unwrap()
+        };
+        for (tid, start) in [(1, 1), (1, 8), (2, 2)] {
+            loops.stall(&stall(tid, start), String::new());
+        }
+        loops.see(&seen(3, SECOND), true, 9 * SECOND);
+        let open = [StallRow { start: String::new(), stall: Stall { ongoing: true, ..stall(4, 9) } }];
+        let recent = |loops: &mut Loops, since: u64, open: &[StallRow]| {
+            let rows = loops.recent(since * SECOND, open, |_, _| Some(String::new()));
+            let mut told: Vec<_> = rows.iter().map(|row| (row.tid, row.stalls.len())).collect();
+            told.sort_unstable();
+            told
+        };
+        assert_eq!(recent(&mut loops, 5, &open), [(1, 1), (4, 1)]);
+        assert_eq!(recent(&mut loops, 9, &[]), []);
+        assert_eq!((loops.stalls, loops.known.len()), (0, 1), "only the loop that serves is kept");
     }
 
     #[test]
@@ -182,6 +305,6 @@ mod tests {
         for tid in 0..MOST_LOOPS as u32 + 2 {
             loops.see(&seen(tid, 1), true, 2 * SECOND);
         }
-        assert_eq!((loops.overflowed, loops.rows(|_, _| Some(String::new())).len()), (2, MOST_LOOPS));
+        assert_eq!((loops.overflowed, loops.rows(|_, _| Some(String::new())).0.len()), (2, MOST_LOOPS));
     }
 }

@@ -37,6 +37,8 @@ pub enum Series {
         /// Rows returned.
         returned: Buckets,
     },
+    /// The turns of an event loop of a service.
+    Loop { service: String, turns: Buckets },
 }
 
 /// All rows so far.

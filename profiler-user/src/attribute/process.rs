@@ -203,18 +203,12 @@ impl ProcessTable {
         self.insert(child, entry, Instant::now());
     }
 
-    /// The kernel says that a process runs another program.
-    pub fn on_exec(&mut self, pid: u32, comm: &str, filename: &str, args: Vec<String>) {
+    /// The kernel says that a process runs another program, and of which file.
+    pub fn on_exec(&mut self, pid: u32, comm: &str, exe: Option<String>, args: Vec<String>) {
         let old = self.entries.get(&pid);
         let before = old.map(|entry| (*entry.process).clone()).unwrap_or_default();
-        let process = Process {
-            pid,
-            comm: comm.into(),
-            exe: Some(filename.into()).filter(|name: &String| !name.is_empty()),
-            cmdline: procfs::bounded(args),
-            gone: false,
-            ..before
-        };
+        let process =
+            Process { pid, comm: comm.into(), exe, cmdline: procfs::bounded(args), gone: false, ..before };
         let (forked_by, family) = old.map_or((None, None), |entry| (entry.forked_by, entry.family));
         let entry = Entry { forked_by, family, ..self.entry(Arc::new(process), Source::Exec) };
         self.insert(pid, entry, Instant::now());

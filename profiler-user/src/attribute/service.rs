@@ -55,6 +55,8 @@ struct Row {
     id: Arc<str>,
     /// Where its program is was known of one of its processes: one from elsewhere is another service.
     located: bool,
+    /// Its program's file was looked at.
+    read: bool,
     name: String,
     runtime: Option<&'static str>,
     exe: Option<String>,
@@ -165,6 +167,7 @@ impl Services {
         self.rows.push(Row {
             id,
             located: false,
+            read: false,
             name: keys.identity.name.clone(),
             runtime: keys.identity.runtime,
             exe: None,
@@ -190,18 +193,15 @@ impl Services {
     fn learn(&mut self, at: usize, keys: &Keys, process: &Process) {
         let row = &mut self.rows[at];
         row.located |= !keys.exact.is_empty();
-        let Some(exe) = key::exe(process) else { return };
-        // The kernel's notice has the first argument in its place, which may be a link to it.
-        let better = row.exe.is_none() || row.exe.as_ref() == process.cmdline.first();
-        if !better || row.exe.as_deref() == Some(exe) {
-            return;
-        }
-        row.exe = Some(exe.into());
-        if row.runtime.is_none() && !process.gone {
+        let Some(exe) = &process.exe else { return };
+        row.exe.get_or_insert_with(|| exe.clone());
+        if row.runtime.is_none() && !row.read && !process.gone {
             let exe_link = self.proc_root.join(process.pid.to_string()).join("exe");
+            row.read = exe_link.exists();
             row.runtime = keys.identity.runtime.or_else(|| runtime::of_file(&exe_link));
         }
     }
+
     fn unused(&mut self, name: &str) -> Arc<str> {
         let mut id: Arc<str> = name.into();
         let mut number = 1;

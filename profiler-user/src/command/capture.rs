@@ -1,12 +1,12 @@
 //! A capture: source and stages together, from the attach to the report. What `record`, `trace` and `demo` share.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use profiler_ebpf::record::Counter;
 
-use super::lookout::Lookout;
+use super::lookout::{Lookout, Told};
 use super::pipeline::{Finished, Pipeline};
 use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
@@ -16,9 +16,15 @@ use crate::kernel::error::StartError;
 use crate::kernel::hooks::Hook;
 use crate::kernel::own;
 use crate::kernel::{memlock, run_time::RunTime};
-use crate::report::{Capture as CaptureReport, Counters, Hooks, Host, Report, SCHEMA, Window};
+use crate::report::{Capture as CaptureReport, Counters, Finding, Hooks, Host, Report, SCHEMA, Window};
+use crate::rules::active::Active;
+use crate::rules::thresholds::Thresholds;
+use crate::rules::{self, Facts};
 use crate::source::Source;
-use crate::stall::Stall;
+
+/// Findings are looked for so often while a capture runs, in what was seen for the last while.
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
+const JUDGED: Duration = Duration::from_secs(10);
 
 /// A running capture.
 #[derive(Debug)]
@@ -27,6 +33,9 @@ pub struct Capture {
     pub pipeline: Pipeline,
     pub clock: WallClock,
     pub lookout: Lookout,
+    thresholds: Thresholds,
+    active: Active,
+    next_verdict: Instant,
     run_time: Option<RunTime>,
     begun: Instant,
     start: Timestamp,
@@ -39,7 +48,9 @@ pub struct Outcome {
     pub report: Report,
     pub series: Vec<Series>,
     /// Stalls that nobody has taken.
-    pub stalls: Vec<Stall>,
+    pub stalls: Vec<Told>,
+    /// Findings that [`Capture::findings`] has not told of.
+    pub findings: Vec<Finding>,
 }
 
 impl Capture {
@@ -77,6 +88,9 @@ impl Capture {
             pipeline,
             clock: WallClock::now(),
             lookout: Lookout::new(settings.kernel().stall_threshold, settings.stacks()),
+            thresholds: settings.rules.clone(),
+            active: Active::default(),
+            next_verdict: Instant::now() + JUDGE_EVERY,
             run_time,
             begun: Instant::now(),
             start: Timestamp::now(),
@@ -97,6 +111,32 @@ impl Capture {
         if let Some(run_time) = &mut self.run_time {
             run_time.tick(&self.source.session);
         }
+    }
+
+    /// Findings that have begun (ongoing) or are over since the last call, by what was seen of event loops in the last
+    /// seconds. What takes a whole recording to judge comes with its end.
+    pub fn findings(&mut self) -> Vec<Finding> {
+        let now = Instant::now();
+        if now < self.next_verdict || !self.source.session.watches_loops {
+            return Vec::new();
+        }
+        self.next_verdict = now + JUDGE_EVERY;
+        let event_loops = self.lookout.recent(JUDGED, &mut self.pipeline, &self.clock);
+        if event_loops.is_empty() && self.active.is_empty() {
+            return Vec::new();
+        }
+        let end = self.clock.at(monotonic());
+        let start = end.checked_sub(jiff::SignedDuration::try_from(JUDGED).unwrap_or_default());
+        let start = start.unwrap_or(self.start).max(self.start);
+        let window = Window {
+            start: format!("{start:.9}"),
+            end: format!("{end:.9}"),
+            seconds: end.duration_since(start).as_secs_f64(),
+        };
+        let services = self.pipeline.services.rows();
+        let facts =
+            Facts { window: &window, services: &services, http: &[], mysql: &[], event_loops: &event_loops };
+        self.active.update(rules::judge(&facts, &self.thresholds))
     }
 
     /// What should have been shown and was not, by reason.
@@ -138,7 +178,7 @@ impl Capture {
                 see(&finished, clock);
             }
         });
-        let event_loops = self.lookout.finish(pipeline, clock);
+        let (event_loops, turns) = self.lookout.finish(pipeline, clock);
         let stalls = self.lookout.take();
         let end = self.clock.at(monotonic());
         let seconds = self.begun.elapsed().as_secs_f64();
@@ -160,6 +200,7 @@ impl Capture {
             ("shared_turns", c(Counter::SharedTurns)),
             ("switch_lost", c(Counter::SwitchLost)),
             ("wait_lost", c(Counter::WaitLost)),
+            ("queries_forgotten", self.pipeline.queries.forgotten),
             ("probe_missed", session.missed_of_loops()),
             ("stacks_taken", stacks.taken),
             ("stacks_skipped", stacks.skipped),
@@ -194,8 +235,9 @@ impl Capture {
             limits: self.limits,
         };
         let services = self.pipeline.services.rows();
-        let series = self.pipeline.aggregator.series();
-        let report = Report {
+        let mut series = self.pipeline.aggregator.series();
+        series.extend(turns);
+        let mut report = Report {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             host: host(),
@@ -206,8 +248,13 @@ impl Capture {
             services,
             event_loops,
             findings: Vec::new(),
+            undecided: Vec::new(),
         };
-        Outcome { report, series, stalls }
+        let mut verdict = rules::judge(&Facts::of(&report), &self.thresholds);
+        report.undecided = std::mem::take(&mut verdict.undecided);
+        report.findings = verdict.findings();
+        let findings = self.active.untold(&report.findings);
+        Outcome { report, series, stalls, findings }
     }
 }
 

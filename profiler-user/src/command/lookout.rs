@@ -1,18 +1,22 @@
 //! The lookout for event loops: reads the kernel half's table every few milliseconds, puts what the watch says of it,
 //! and the stalls that have ended, through the filters, and keeps what the report will say.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use profiler_ebpf::claim;
 use profiler_ebpf::loops::Loop;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::inquiry::Inquiry;
 
 use super::pipeline::Pipeline;
+use crate::aggregate::Series;
 use crate::aggregate::loops::Loops;
 use crate::clock::{WallClock, monotonic, thread_cpu};
 use crate::kernel::own;
 use crate::kernel::session::Session;
-use crate::report::LoopRow;
+use crate::report::{LoopRow, StallRow};
 use crate::stack::{Counts, Long, Stacks};
 use crate::stall::Stall;
 use crate::watch::Watch;
@@ -24,8 +28,17 @@ const EVERY: Duration = Duration::from_millis(25);
 const SETS_EVERY: Duration = Duration::from_secs(60);
 /// Reading may take this share of a CPU. Not of the time: who waits for a CPU for long would look the less.
 const SHARE: u32 = 50;
+/// A stall that clients wait for and that was not told of for so long is over.
+const STALE_NS: u64 = 2_500_000_000;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
+
+/// A stall that passed the filters, and its service.
+#[derive(Debug)]
+pub struct Told {
+    pub stall: Stall,
+    pub service: Arc<str>,
+}
 
 /// The watch, what it sees with, and what it has seen.
 #[derive(Debug)]
@@ -35,8 +48,9 @@ pub struct Lookout {
     table: Vec<Loop>,
     loops: Loops,
     stacks: Stacks,
-    told: Vec<Stall>,
-    /// Those under way at the last look.
+    inquiry: Inquiry,
+    told: Vec<Told>,
+    /// Those under way when last told of.
     open: Vec<Stall>,
     next: Instant,
     next_sets: Instant,
@@ -54,6 +68,7 @@ impl Lookout {
             table: Vec::new(),
             loops: Loops::default(),
             stacks: Stacks::new(stacks && numbered, threshold.as_nanos() as u64),
+            inquiry: Inquiry::default(),
             told: Vec::new(),
             open: Vec::new(),
             next: Instant::now(),
@@ -63,7 +78,7 @@ impl Lookout {
     }
 
     /// Stalls that began, went on or ended since the last call.
-    pub fn take(&mut self) -> Vec<Stall> {
+    pub fn take(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.told)
     }
 
@@ -91,20 +106,29 @@ impl Lookout {
         }
         let begun = Instant::now();
         self.stacks.collect();
-        self.ended(pipeline, clock);
+        self.ended(session, pipeline, clock);
         if begun < self.next {
             return;
         }
         self.read(session, pipeline);
+        self.sight.sample(&self.table, monotonic());
         if begun >= self.next_sets {
             let sets: FxHashSet<_> = self.table.iter().map(|l| claim::key(l.turn.pid, l.turn.set)).collect();
             session.keep_sets(|set| sets.contains(&set));
             self.next_sets = begun + SETS_EVERY;
         }
-        let mut running = self.watch.look(&self.table, monotonic(), &mut self.sight);
+        let now = monotonic();
+        let mut running = self.watch.look(&self.table, now, &mut self.sight);
+        self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         running.retain(|stall| pipeline.wants_stall(stall));
+        running.iter_mut().for_each(|stall| pipeline.queries.dress(stall));
         running.iter_mut().for_each(|stall| self.stacks.dress(stall));
-        self.tell(running);
+        self.open.retain(|open| {
+            now.saturating_sub(open.turn.end) < STALE_NS && !running.iter().any(|stall| is_same(open, stall))
+        });
+        self.open.extend(running.iter().cloned());
+        self.tell(running, pipeline);
+        self.forget(pipeline);
         self.ask(pipeline);
         self.next = begun + EVERY.max(self.cost * SHARE);
     }
@@ -120,31 +144,63 @@ impl Lookout {
                 self.loops.turns(l, &turns);
             }
         }
-        self.open = self.watch.running(&self.table, monotonic(), &mut self.sight);
+        let now = monotonic();
+        self.sight.sample(&self.table, now);
+        self.open = self.watch.running(&self.table, now, &mut self.sight);
+        self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         self.open.retain(|stall| pipeline.wants_stall(stall));
         self.stacks.collect();
         self.open.iter_mut().for_each(|stall| self.stacks.dress(stall));
     }
 
     /// The rows of the report, once the last records have come. Stalls that still went on at the last look are in it.
-    pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
-        self.ended(pipeline, clock);
+    pub fn finish(&mut self, pipeline: &mut Pipeline, clock: &WallClock) -> (Vec<LoopRow>, Vec<Series>) {
+        self.add_ended(pipeline, clock);
         for stall in &self.open {
             self.loops.stall(stall, start(stall, clock));
         }
+        // Replies that have come since are known by now.
+        self.loops.each_stall(|stall| pipeline.queries.dress(stall));
         self.loops.rows(|pid, comm| pipeline.service_of_loop(pid, comm))
     }
 
-    fn ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
+    /// The loops that have stalled for the last `span`, with those stalls; what is older is forgotten.
+    pub fn recent(&mut self, span: Duration, pipeline: &mut Pipeline, clock: &WallClock) -> Vec<LoopRow> {
+        let since = monotonic().saturating_sub(span.as_nanos() as u64);
+        let open =
+            self.open.iter().map(|stall| StallRow { start: start(stall, clock), stall: stall.clone() });
+        let open: Vec<_> = open.collect();
+        self.loops.recent(since, &open, |pid, comm| pipeline.service_of_loop(pid, comm))
+    }
+
+    fn ended(&mut self, session: &mut Session, pipeline: &mut Pipeline, clock: &WallClock) {
+        if pipeline.stalls.is_empty() {
+            return;
+        }
+        self.sight.sample(&self.table, monotonic());
+        self.inquiry.of_ended(session, pipeline);
+        self.add_ended(pipeline, clock);
+    }
+
+    fn add_ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
         let mut stalls = pipeline.stalls.take();
         stalls.retain(|stall| pipeline.wants_stall(stall));
         for stall in &mut stalls {
             self.watch.ended(stall, monotonic(), &mut self.sight);
+            pipeline.queries.over(stall);
+            pipeline.queries.dress(stall);
             self.stacks.dress(stall);
             self.loops.stall(stall, start(stall, clock));
-            self.open.retain(|open| (open.tid, open.turn.start) != (stall.tid, stall.turn.start));
+            self.open.retain(|open| !is_same(open, stall));
         }
-        self.tell(stalls);
+        self.tell(stalls, pipeline);
+    }
+
+    /// What no stall can ask for any more.
+    fn forget(&self, pipeline: &mut Pipeline) {
+        let open = self.table.iter().filter(|l| l.open != 0).map(|l| (l.turn.tid, l.turn.start));
+        let open: FxHashMap<_, _> = open.collect();
+        pipeline.queries.forget(monotonic(), |tid| open.get(&tid).copied());
     }
 
     /// Has the stacks of long turns looked at.
@@ -173,10 +229,18 @@ impl Lookout {
     }
 
     /// Where nobody takes them, as in `record`, the first stay.
-    fn tell(&mut self, stalls: Vec<Stall>) {
+    fn tell(&mut self, stalls: Vec<Stall>, pipeline: &mut Pipeline) {
         let room = MOST.saturating_sub(self.told.len());
-        self.told.extend(stalls.into_iter().take(room));
+        let told = stalls.into_iter().take(room).map(|stall| {
+            let service = pipeline.service_of(stall.pid, &stall.comm);
+            Told { stall, service }
+        });
+        self.told.extend(told);
     }
+}
+
+fn is_same(one: &Stall, other: &Stall) -> bool {
+    (one.tid, one.turn.start) == (other.tid, other.turn.start)
 }
 
 fn start(stall: &Stall, clock: &WallClock) -> String {

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod demo;
 pub mod doctor;
 pub mod filter;
+pub mod inquiry;
 pub mod log;
 pub mod lookout;
 pub mod pipeline;

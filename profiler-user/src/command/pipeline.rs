@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use profiler_ebpf::conn::Conn;
 use profiler_ebpf::record::Record;
 use rustc_hash::FxHashSet;
 
@@ -15,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
 use crate::report::Role;
+use crate::stall::queries::{Asked, Ledger};
 use crate::stall::{Stall, Stalls};
 
 /// Serving threads remembered at the most.
@@ -36,6 +38,8 @@ pub struct Pipeline {
     servers: FxHashSet<u32>,
     /// Stalls of event loops that nobody has taken yet.
     pub stalls: Stalls,
+    /// What their threads asked of databases.
+    pub queries: Ledger,
     /// Records that turned out to be of another protocol.
     pub other_protocol: u64,
 }
@@ -60,6 +64,7 @@ impl Pipeline {
             identity_gone: 0,
             servers: FxHashSet::default(),
             stalls: Stalls::default(),
+            queries: Ledger::default(),
             other_protocol: 0,
         }
     }
@@ -83,9 +88,8 @@ impl Pipeline {
                 self.processes.on_fork(parent, child);
                 None
             }
-            Raw::Exec { pid, comm, args } => {
-                let file = args.first().cloned().unwrap_or_default();
-                self.processes.on_exec(pid, &comm, &file, args);
+            Raw::Exec { pid, comm, file, args } => {
+                self.processes.on_exec(pid, &comm, file, args);
                 None
             }
             Raw::Stall(turn) => {
@@ -107,16 +111,34 @@ impl Pipeline {
     /// The service of a loop's process, if the loop passes the filters.
     pub fn service_of_loop(&mut self, pid: u32, comm: &str) -> Option<String> {
         let process = self.processes.lookup(pid, comm);
+        let wanted = self.filter.wants_loop(pid, comm, &process, &mut self.processes);
+        wanted.then(|| self.service_of(pid, comm).to_string())
+    }
+
+    /// The service of a process, or of the thread with this name where the process is gone.
+    pub fn service_of(&mut self, pid: u32, comm: &str) -> Arc<str> {
+        let process = self.processes.lookup(pid, comm);
         let processes = &mut self.processes;
-        self.filter
-            .wants_loop(pid, comm, &process, processes)
-            .then(|| self.services.assign(&process, |parent| Some(processes.lookup(parent, ""))).to_string())
+        self.services.assign(&process, |parent| Some(processes.lookup(parent, "")))
     }
 
     /// Whether a stall passes the filters.
     pub fn wants_stall(&mut self, stall: &Stall) -> bool {
         let process = self.processes.lookup(stall.pid, &stall.comm);
         self.filter.wants_stall(stall, &process, &mut self.processes)
+    }
+
+    /// A MySQL command that a thread has sent and that has no end yet; `last` is how far it has come.
+    pub fn asked(&mut self, conn: &Conn, head: &[u8], last: u64) -> Asked {
+        let (peer, call) = self.parser.under_way(&conn.record, head);
+        Asked {
+            start: conn.record.request.t_start,
+            last,
+            peer,
+            digest: call.digest,
+            text: call.digest_text,
+            command: call.command,
+        }
     }
 
     fn exchange(&mut self, record: &Record, head: &[u8]) -> Option<Finished> {
@@ -130,6 +152,7 @@ impl Pipeline {
         if exchange.role == Role::Server && self.servers.len() < MOST_SERVERS {
             self.servers.insert(exchange.tid);
         }
+        self.queries.finished(&exchange);
         let process = self.processes.lookup(exchange.pid, &exchange.comm);
         if !self.filter.wants(&exchange, &process, &mut self.processes) {
             self.filtered += 1;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::capture::Capture;
 use super::log::say;
+use super::lookout::Told;
 use super::pipeline::Finished;
 use super::signals::Signals;
 use crate::cli::{LineFormat, TraceArgs};
@@ -15,8 +16,7 @@ use crate::clock::WallClock;
 use crate::config::Settings;
 use crate::output::style::{ColourChoice, Style};
 use crate::output::trace;
-use crate::report::Counters;
-use crate::stall::Stall;
+use crate::report::{Counters, Finding};
 
 /// Runs `trace`.
 pub fn run(args: TraceArgs) -> Result<ExitCode> {
@@ -41,6 +41,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
             () = capture.turn(|finished, clock| lines.show(finished, clock)) => {}
         }
         lines.stalls(capture.lookout.take(), &capture.clock);
+        lines.findings(&capture.findings());
         let now = capture.lost();
         if now != lost {
             lines.lost(&lost, &now);
@@ -54,6 +55,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
     let clock = capture.clock;
     let outcome = capture.finish(|finished, clock| lines.show(finished, clock));
     lines.stalls(outcome.stalls, &clock);
+    lines.findings(&outcome.findings);
     lines.flush();
     lines.failed.map_or(Ok(()), |e| Err(e).context("cannot write to stdout"))
 }
@@ -77,28 +79,31 @@ impl<W: Write> Lines<W> {
     fn show(&mut self, finished: &Finished, clock: &WallClock) {
         let at = clock.at(finished.exchange.times.last);
         let line = match self.format {
-            LineFormat::Text => trace::text(&finished.exchange, &finished.service, at, &self.style),
-            LineFormat::Json => match trace::json(&finished.exchange, &finished.service, at) {
-                Ok(line) => line,
-                Err(e) => return self.note(Err(io::Error::other(e))),
-            },
+            LineFormat::Text => Ok(trace::text(&finished.exchange, &finished.service, at, &self.style)),
+            LineFormat::Json => trace::json(&finished.exchange, &finished.service, at),
         };
-        let written = writeln!(self.out, "{line}");
-        self.note(written);
+        self.put(line);
     }
 
-    fn stalls(&mut self, stalls: Vec<Stall>, clock: &WallClock) {
-        for stall in stalls {
+    fn stalls(&mut self, stalls: Vec<Told>, clock: &WallClock) {
+        for Told { stall, service } in stalls {
             let (start, at) = (clock.at(stall.turn.start), clock.at(stall.turn.end));
             let line = match self.format {
-                LineFormat::Text => trace::stall::text(&stall, at, &self.style),
-                LineFormat::Json => match trace::stall::json(&stall, start, at) {
-                    Ok(line) => line,
-                    Err(e) => return self.note(Err(io::Error::other(e))),
-                },
+                LineFormat::Text => Ok(trace::stall::text(&stall, &service, at, &self.style)),
+                LineFormat::Json => trace::stall::json(&stall, &service, start, at),
             };
-            let written = writeln!(self.out, "{line}");
-            self.note(written);
+            self.put(line);
+        }
+    }
+
+    fn findings(&mut self, findings: &[Finding]) {
+        let at = Timestamp::now();
+        for finding in findings {
+            let line = match self.format {
+                LineFormat::Text => Ok(trace::finding::text(finding, at, &self.style)),
+                LineFormat::Json => trace::finding::json(finding, at),
+            };
+            self.put(line);
         }
     }
 
@@ -121,6 +126,11 @@ impl<W: Write> Lines<W> {
             };
             self.note(written);
         }
+    }
+
+    fn put(&mut self, line: Result<String, serde_json::Error>) {
+        let written = line.map_err(io::Error::other).and_then(|line| writeln!(self.out, "{line}"));
+        self.note(written);
     }
 
     fn flush(&mut self) {

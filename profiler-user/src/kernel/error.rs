@@ -48,20 +48,54 @@ pub(super) fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// One line for an error and its causes, without the verifier's log.
+/// One line for an error and its causes; of the verifier's log only what it ends with, which is the reason.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(e) = next {
-        let line = e.to_string();
-        let line = line.lines().next().unwrap_or_default();
-        if !text.contains(line) {
+        let line = one_line(&e.to_string());
+        if !text.contains(&line) {
             if !text.is_empty() {
                 text.push_str(": ");
             }
-            text.push_str(line);
+            text.push_str(&line);
         }
         next = e.source();
     }
     text
+}
+
+/// What aya puts between an error and the verifier's log.
+const LOG: &str = ". Verifier output: ";
+
+fn one_line(text: &str) -> String {
+    let Some((error, log)) = text.split_once(LOG) else {
+        return text.lines().next().unwrap_or_default().to_owned();
+    };
+    // The last line but for the statistics.
+    let reason = log
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty() && !STATISTICS.iter().any(|words| line.starts_with(words)));
+    match reason {
+        Some(reason) => format!("{error} ({reason})"),
+        None => error.to_owned(),
+    }
+}
+
+/// How the lines begin that the verifier prints after its verdict (`print_verification_stats`, kernel/bpf/verifier.c).
+const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_reason_is_what_its_log_ends_with() {
+        let text = "the syscall failed. Verifier output: reg type unsupported for arg#0\n0: (85) call 1\nR1 invalid\n\
+                    processed 5 insns (limit 1000000)\n";
+        assert_eq!(one_line(text), "the syscall failed (R1 invalid)");
+        assert_eq!(one_line("the syscall failed. Verifier output: "), "the syscall failed");
+        assert_eq!(one_line("first\nsecond"), "first");
+    }
 }

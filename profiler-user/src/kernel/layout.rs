@@ -1,7 +1,8 @@
 //! Where the kernel keeps things: every offset that the kernel half uses, read from BTF.
 //!
 //! Sources: include/linux/sched.h (task_struct), fdtable.h, fs.h, net.h (socket), include/net/sock.h (sock_common,
-//! sock, socket_alloc), include/net/af_unix.h, include/net/net_namespace.h, arch/x86/include/asm/ptrace.h.
+//! sock, socket_alloc), include/net/af_unix.h, include/net/net_namespace.h, arch/x86/include/asm/ptrace.h;
+//! include/linux/mm_types.h, dcache.h, mount.h and fs/mount.h for a program's file.
 
 use profiler_ebpf::config::Config;
 use thiserror::Error;
@@ -41,7 +42,7 @@ pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
         }
     }
     let at = |structure: &str, member: &str| btf.offset(structure, member);
-    Ok(Config {
+    let config = Config {
         task_files: at("task_struct", "files")?,
         task_tgid: at("task_struct", "tgid")?,
         task_pid: at("task_struct", "pid")?,
@@ -80,5 +81,23 @@ pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
         switch_state: btf.tracepoint_args("sched_switch").is_ok_and(|n| n >= 4).into(),
         task_regs: btf.function_args("bpf_task_pt_regs").is_ok().into(),
         ..Config::default()
+    };
+    Ok(with_program_file(btf, config).unwrap_or(config))
+}
+
+/// What tells the file of a program that has just been started.
+fn with_program_file(btf: &Btf, config: Config) -> Result<Config, BtfError> {
+    let at = |structure: &str, member: &str| btf.offset(structure, member);
+    Ok(Config {
+        mm_exe_file: at("mm_struct", "exe_file")?,
+        file_path_mnt: at("file", "f_path.mnt")?,
+        file_path_dentry: at("file", "f_path.dentry")?,
+        dentry_parent: at("dentry", "d_parent")?,
+        dentry_name: at("dentry", "d_name.name")?,
+        vfsmount_root: at("vfsmount", "mnt_root")?,
+        mount_mnt: at("mount", "mnt")?,
+        mount_parent: at("mount", "mnt_parent")?,
+        mount_point: at("mount", "mnt_mountpoint")?,
+        ..config
     })
 }

@@ -137,6 +137,24 @@ impl Session {
         in_flight
     }
 
+    /// Calls `see` with every connection that has an exchange under way, and the kept beginning of its request. What
+    /// happens on it meanwhile may be seen before or after.
+    pub fn each_exchange(&mut self, mut see: impl FnMut(&Conn, &[u8])) {
+        let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return };
+        let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
+            // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
+            let conn = unsafe { value.as_ptr().cast::<Conn>().read_unaligned() };
+            if conn.state == state::REQUEST || conn.state == state::RESPONSE {
+                let head = value.get(size_of::<Conn>()..).unwrap_or_default();
+                let len = (conn.record.request.head_len as usize).min(head.len());
+                see(&conn, head.get(..len).unwrap_or_default());
+            }
+        });
+        if let Err(e) = result {
+            warn!("the connection table could not be read: {e}");
+        }
+    }
+
     /// Passes on what the kernel half had to say.
     pub fn flush_log(&mut self) {
         if let Some(logger) = &mut self.logger {

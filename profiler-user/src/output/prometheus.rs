@@ -5,6 +5,7 @@
 //! The encoder is our own: the `prometheus-client` crate writes no `_created` samples.
 
 mod labels;
+mod loops;
 mod page;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ pub enum Metric {
     /// The database's own side, which the conventions have no name for.
     DbServerDuration,
     DbReturnedRows,
+    EventLoopTurn,
+    EventLoopStall,
 }
 
 /// One histogram with its labels.
@@ -79,6 +82,7 @@ impl Metric {
             }
             Self::DbClientDuration | Self::DbServerDuration => buckets::DATABASE_SECONDS,
             Self::DbReturnedRows => buckets::ROWS,
+            Self::EventLoopTurn | Self::EventLoopStall => buckets::LOOP_SECONDS,
         }
     }
 
@@ -113,19 +117,31 @@ impl Metric {
             Self::DbReturnedRows => {
                 ("db_client_response_returned_rows", "rows", "Rows in the replies of the database.")
             }
+            Self::EventLoopTurn => (
+                "hostprof_eventloop_turn_duration_seconds",
+                "seconds",
+                "Turns of event loops that serve, from the end of a wait to the next wait.",
+            ),
+            Self::EventLoopStall => (
+                "hostprof_eventloop_stall_duration_seconds",
+                "seconds",
+                "Stalls of event loops that clients waited for, by cause and by the call that blocked longest.",
+            ),
         }
     }
 }
 
+/// What people call a service.
+fn name_of(report: &Report, id: &str) -> String {
+    let service = report.services.iter().find(|service| service.id == id);
+    service.map_or(id, |service| &service.name).to_owned()
+}
+
 /// The histograms of rows, under the names of their services.
 pub fn samples(rows: &[aggregate::Series], report: &Report) -> Vec<Series> {
-    let name_of = |id: &str| {
-        let service = report.services.iter().find(|service| service.id == id);
-        service.map_or(id, |service| &service.name).to_owned()
-    };
     let mut samples = Vec::new();
     let mut add = |service: &str, metric, labels: &Labels, buckets: &Buckets| {
-        let (service_name, labels) = (name_of(service), labels.clone());
+        let (service_name, labels) = (name_of(report, service), labels.clone());
         samples.push(Series { service_name, metric, labels, buckets: buckets.clone() });
     };
     for row in rows {
@@ -137,6 +153,9 @@ pub fn samples(rows: &[aggregate::Series], report: &Report) -> Vec<Series> {
                     add(&row.service, Metric::HttpServerQueue, &labels, queues);
                 }
             }
+            aggregate::Series::Loop { service, turns } => {
+                add(service, Metric::EventLoopTurn, &Labels::new(), turns);
+            }
             aggregate::Series::Mysql { row, durations, returned } => {
                 let labels = mysql_labels(row);
                 add(&row.service, Metric::of_mysql(row.role), &labels, durations);
@@ -146,6 +165,7 @@ pub fn samples(rows: &[aggregate::Series], report: &Report) -> Vec<Series> {
             }
         }
     }
+    loops::stalls(report, |row, labels, buckets| add(&row.service, Metric::EventLoopStall, labels, buckets));
     samples
 }
 
@@ -156,6 +176,8 @@ pub fn encode(samples: &[Series], report: &Report) -> String {
     let mut page = Page::new(start.map(|start| start.as_millisecond() as f64 / 1e3));
     histograms(samples, &mut page);
     mysql_errors(report, &mut page);
+    loops::utilization(report, &mut page);
+    loops::findings(report, &mut page);
     own(report, &mut page);
     page.finish()
 }
@@ -186,10 +208,8 @@ fn histograms(samples: &[Series], page: &mut Page) {
 fn mysql_errors(report: &Report, page: &mut Page) {
     let mut errors: BTreeMap<Labels, u64> = BTreeMap::new();
     for row in &report.mysql {
-        let service = report.services.iter().find(|service| service.id == row.service);
         for (error, count) in &row.errors {
-            let mut labels =
-                vec![("service_name", service.map_or(&row.service, |service| &service.name).clone())];
+            let mut labels = vec![("service_name", name_of(report, &row.service))];
             labels.extend(mysql_labels(row));
             labels.push(("error_type", error.clone()));
             *errors.entry(labels).or_default() += count;

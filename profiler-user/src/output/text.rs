@@ -4,15 +4,17 @@
 //! row are in the JSON report; this one is for deciding where to look.
 
 mod capture;
+mod findings;
 mod http;
+mod loops;
 mod mysql;
 #[cfg(test)]
-pub(in crate::output) mod sample;
+pub(crate) mod sample;
 
 use std::collections::BTreeMap;
 
 use super::style::{Style, Tone, clean, units, wrap};
-use crate::report::{Distribution, HttpRow, MysqlRow, Report, Role, Service};
+use crate::report::{Distribution, HttpRow, LoopRow, MysqlRow, Report, Role, Service};
 
 /// Rows shown of one table.
 const ROWS: usize = 20;
@@ -25,14 +27,16 @@ struct Chapter<'a> {
     service: Option<&'a Service>,
     http: Vec<&'a HttpRow>,
     mysql: Vec<&'a MysqlRow>,
+    loops: Vec<&'a LoopRow>,
 }
 
 /// The whole report as text.
 pub fn render(report: &Report, style: &Style) -> String {
     let mut page = header(report, style);
-    let (mut busy, idle): (Vec<Chapter<'_>>, Vec<Chapter<'_>>) = chapters(report)
-        .into_values()
-        .partition(|chapter| !chapter.http.is_empty() || !chapter.mysql.is_empty());
+    page.push('\n');
+    page.push_str(&findings::section(report, style));
+    let (mut busy, idle): (Vec<Chapter<'_>>, Vec<Chapter<'_>>) =
+        chapters(report).into_values().partition(Chapter::has_rows);
     busy.sort_by(|one, two| two.seconds().total_cmp(&one.seconds()).then(one.id.cmp(two.id)));
     for chapter in &busy {
         page.push('\n');
@@ -43,8 +47,9 @@ pub fn render(report: &Report, style: &Style) -> String {
         for role in [Role::Client, Role::Server] {
             page.push_str(&mysql::section(&chapter.mysql, role, report.window.seconds, style));
         }
+        page.push_str(&loops::section(&chapter.loops, style));
     }
-    if busy.is_empty() {
+    if report.http.is_empty() && report.mysql.is_empty() {
         page.push('\n');
         page.push_str(&capture::nothing_seen(report, style));
     } else if !idle.is_empty() {
@@ -112,12 +117,19 @@ fn chapters(report: &Report) -> BTreeMap<&str, Chapter<'_>> {
     for row in &report.mysql {
         chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service)).mysql.push(row);
     }
+    for row in report.event_loops.iter().filter(|row| loops::is_shown(row)) {
+        chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service)).loops.push(row);
+    }
     chapters
 }
 
 impl<'a> Chapter<'a> {
     fn new(id: &'a str) -> Self {
-        Self { id, service: None, http: Vec::new(), mysql: Vec::new() }
+        Self { id, service: None, http: Vec::new(), mysql: Vec::new(), loops: Vec::new() }
+    }
+
+    fn has_rows(&self) -> bool {
+        !self.http.is_empty() || !self.mysql.is_empty() || !self.loops.is_empty()
     }
 
     /// Time that its exchanges took in sum: the order of the chapters.

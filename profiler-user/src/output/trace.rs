@@ -3,6 +3,7 @@
 //! Comes in: an exchange, the name of its service and the wall clock at its end. Never goes out: query strings, header
 //! values and literals of statements.
 
+pub mod finding;
 pub mod stall;
 
 use std::borrow::Cow;

@@ -92,6 +92,54 @@ impl Parser {
         })
     }
 
+    /// A MySQL command that is under way: its peer and statement. Nothing is learned from it.
+    pub fn under_way(&mut self, record: &Record, head: &[u8]) -> (Arc<str>, MysqlCall) {
+        let payload = payload(record, head);
+        let (_, backslash) = self.session(record, payload);
+        let digest = self.statement(record, payload, backslash);
+        let connection = self.connections.of(record);
+        let (peer, schema) = (connection.peer.clone(), connection.schema.clone());
+        let call = MysqlCall {
+            command: command::name(record.request.command),
+            digest: known(digest.as_deref()),
+            digest_text: digest.as_ref().map(|d| Arc::from(d.text.as_str())),
+            schema,
+            ..MysqlCall::default()
+        };
+        (peer, call)
+    }
+
+    /// Whether a command may hold several statements, and what backslashes mean in it.
+    fn session(&mut self, record: &Record, payload: &[u8]) -> (bool, Backslash) {
+        let truncated = record.request.truncated != 0;
+        let connection = self.connections.of(record);
+        let (caps, backslash) = (if connection.several { 0 } else { record.caps }, connection.backslash);
+        let query =
+            command::statement(payload, record.caps).filter(|_| record.request.command == number::QUERY);
+        let several = query.is_some_and(|query| command::several(query, truncated, caps));
+        // One of several statements may change it for those after it.
+        let changes = several && query.is_some_and(command::names_sql_mode);
+        (several, if changes { Backslash::Unknown } else { backslash })
+    }
+
+    /// The statement of a command that has one.
+    fn statement(&mut self, record: &Record, payload: &[u8], backslash: Backslash) -> Option<Arc<Digest>> {
+        let truncated = record.request.truncated != 0;
+        match record.request.command {
+            number::QUERY => command::statement(payload, record.caps)
+                .map(|query| Arc::new(sql::digest(query, truncated, backslash))),
+            number::PREPARE => Some(Arc::new(sql::digest(payload, truncated, backslash))),
+            number::EXECUTE | 0x1c | 0x1a | BULK_EXECUTE => Some(
+                command::statement_number(payload)
+                    .and_then(|id| self.connections.statement((record.sk, record.born), id))
+                    .unwrap_or_else(|| {
+                        Arc::new(Digest { text: UNKNOWN_STATEMENT.into(), ..Digest::default() })
+                    }),
+            ),
+            _ => None,
+        }
+    }
+
     fn http(&mut self, record: &Record, head: &[u8]) -> Result<Call, Skip> {
         let parsed = http::request_head(head, record.flags & flag::TRUNCATED != 0);
         let tentative = record.flags & flag::TENTATIVE != 0;
@@ -127,35 +175,13 @@ impl Parser {
     fn mysql(&mut self, record: &Record, head: &[u8]) -> Call {
         let key: Key = (record.sk, record.born);
         let asked = record.request.command;
-        // The head of a handshake is the sign-in; of a command, the command's byte and what follows.
-        let payload = if asked == COMMAND_HANDSHAKE { head } else { head.get(1..).unwrap_or_default() };
-        let truncated = record.request.truncated != 0;
-        let connection = self.connections.of(record);
-        let (caps, backslash) = (if connection.several { 0 } else { record.caps }, connection.backslash);
-        let query = command::statement(payload, record.caps).filter(|_| asked == number::QUERY);
-        let several = query.is_some_and(|query| command::several(query, truncated, caps));
+        let payload = payload(record, head);
+        let (several, backslash) = self.session(record, payload);
         let reply = reply::read(record, several);
-        // One of several statements may change it for those after it.
-        let changes = several && query.is_some_and(command::names_sql_mode);
-        let backslash = if changes { Backslash::Unknown } else { backslash };
-        let digest = match asked {
-            number::QUERY => query.map(|query| Arc::new(sql::digest(query, truncated, backslash))),
-            number::PREPARE => {
-                let digest = Arc::new(sql::digest(payload, truncated, backslash));
-                if let Some(id) = reply.statement {
-                    self.connections.prepared(key, id, digest.clone());
-                }
-                Some(digest)
-            }
-            number::EXECUTE | 0x1c | 0x1a | BULK_EXECUTE => Some(
-                command::statement_number(payload)
-                    .and_then(|id| self.connections.statement(key, id))
-                    .unwrap_or_else(|| {
-                        Arc::new(Digest { text: UNKNOWN_STATEMENT.into(), ..Digest::default() })
-                    }),
-            ),
-            _ => None,
-        };
+        let digest = self.statement(record, payload, backslash);
+        if let (number::PREPARE, Some(digest), Some(id)) = (asked, &digest, reply.statement) {
+            self.connections.prepared(key, id, digest.clone());
+        }
         let failed = reply.error.is_some() || record.error != 0;
         let connection = self.connections.of(record);
         connection.backslash = backslash_after(asked, several, &reply, backslash);
@@ -163,10 +189,9 @@ impl Parser {
         if !failed && let Some(schema) = chosen_schema(asked, payload, digest.as_deref()) {
             connection.schema = Some(schema.into());
         }
-        let known = digest.as_ref().filter(|d| d.text != UNKNOWN_STATEMENT);
         Call::Mysql(MysqlCall {
             command: command::name(asked),
-            digest: known.map(|d| d.hash),
+            digest: known(digest.as_deref()),
             digest_text: digest.as_ref().map(|d| Arc::from(d.text.as_str())),
             schema: connection.schema.clone(),
             error: reply.error,
@@ -177,6 +202,16 @@ impl Parser {
             server_slow: reply.status & reply::status::SLOW != 0,
         })
     }
+}
+
+/// The hash of a statement, where it is known.
+fn known(digest: Option<&Digest>) -> Option<u64> {
+    digest.filter(|digest| digest.text != UNKNOWN_STATEMENT).map(|digest| digest.hash)
+}
+
+/// The payload of a request: the head of a handshake is the sign-in; of a command, the command's byte and what follows.
+fn payload<'a>(record: &Record, head: &'a [u8]) -> &'a [u8] {
+    if record.request.command == COMMAND_HANDSHAKE { head } else { head.get(1..).unwrap_or_default() }
 }
 
 /// What backslashes mean to the session after a reply. Only QUERY and what executes can change it, and a failed one of

@@ -24,6 +24,8 @@ pub enum Raw<'a> {
     Exec {
         pid: u32,
         comm: String,
+        /// The program's file, by its path in its own file system; none where that is not known.
+        file: Option<String>,
         args: Vec<String>,
     },
     Exit {
@@ -53,9 +55,15 @@ impl<'a> Raw<'a> {
             kind::FORK => Some(Self::Fork { child: word(4)?, parent: word(8)? }),
             kind::EXEC => {
                 let comm = bytes.get(std::mem::offset_of!(Process, comm)..)?.get(..16)?;
-                let args = bytes.get(std::mem::offset_of!(Process, args)..)?;
-                let len = (word(12)? as usize).min(args.len()).min(EXEC_ARGS);
-                Some(Self::Exec { pid: word(4)?, comm: until_nul(comm), args: arguments(&args[..len]) })
+                let text = bytes.get(std::mem::offset_of!(Process, text)..)?;
+                let (args, rest) = text.split_at_checked(word(12)? as usize)?;
+                let file = rest.get(..word(std::mem::offset_of!(Process, file_len))? as usize)?;
+                Some(Self::Exec {
+                    pid: word(4)?,
+                    comm: until_nul(comm),
+                    file: file_path(file),
+                    args: arguments(args),
+                })
             }
             kind::EXIT => Some(Self::Exit { pid: word(4)? }),
             kind::STALL => Some(Self::Stall(Box::new(read::<Turn>(bytes)?))),
@@ -74,10 +82,21 @@ fn until_nul(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
-/// The arguments of a command line, NUL after each; the last may be cut.
+/// The arguments of a command line, NUL after each. One that was cut is left out: half of a port is another port.
 fn arguments(bytes: &[u8]) -> Vec<String> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    bytes.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect()
+    let whole = match bytes.iter().rposition(|b| *b == 0) {
+        Some(end) if bytes.len() >= EXEC_ARGS => &bytes[..end],
+        None if bytes.len() >= EXEC_ARGS => return Vec::new(),
+        _ => bytes.strip_suffix(b"\0").unwrap_or(bytes),
+    };
+    whole.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect()
+}
+
+/// A path from its names, the last one first, NUL after each.
+fn file_path(names: &[u8]) -> Option<String> {
+    let names = names.strip_suffix(b"\0")?;
+    let names = names.rsplit(|b| *b == 0).map(String::from_utf8_lossy);
+    Some(names.fold(String::new(), |path, name| path + "/" + &name))
 }
 
 #[cfg(test)]
@@ -98,13 +117,50 @@ mod tests {
 
     #[test]
     fn an_exec_has_its_arguments() {
-        let mut bytes = vec![0u8; std::mem::offset_of!(Process, args)];
-        bytes[..4].copy_from_slice(&kind::EXEC.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&7u32.to_ne_bytes());
-        bytes[12..16].copy_from_slice(&9u32.to_ne_bytes());
+        let (comm, file, args) = exec(b"true\0-x\0\0", b"");
+        assert_eq!((comm.as_str(), file), ("true", None));
+        assert_eq!(args, ["true", "-x", ""]);
+    }
+
+    #[test]
+    fn an_exec_has_its_programs_file() {
+        let (_, file, args) = exec(b"python3\0", b"python3.11\0bin\0usr\0");
+        assert_eq!((file.as_deref(), args), (Some("/usr/bin/python3.11"), vec!["python3".into()]));
+    }
+
+    #[test]
+    fn an_argument_that_was_cut_is_left_out() {
+        let line = |first: usize, rest: &str| format!("{}\0{rest}", "x".repeat(first)).into_bytes();
+        let whole = line(EXEC_ARGS - 6, "8080\0");
+        assert_eq!(whole.len(), EXEC_ARGS);
+        assert_eq!(exec(&whole, b"").2, ["x".repeat(EXEC_ARGS - 6).as_str(), "8080"]);
+        let cut = line(EXEC_ARGS - 5, "8080");
+        assert_eq!(cut.len(), EXEC_ARGS);
+        assert_eq!(exec(&cut, b"").2, ["x".repeat(EXEC_ARGS - 5)]);
+        assert_eq!(exec(&[b'x'; EXEC_ARGS], b"").2, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_exec_that_says_more_than_it_has_is_no_record() {
+        let mut bytes = exec_bytes(b"true\0", b"true\0bin\0");
+        bytes.pop();
+        assert!(Raw::parse(&bytes).is_none());
+    }
+
+    fn exec(args: &[u8], file: &[u8]) -> (String, Option<String>, Vec<String>) {
+        let bytes = exec_bytes(args, file);
+        let Some(Raw::Exec { pid: 7, comm, file, args }) = Raw::parse(&bytes) else { panic!("no exec") };
+        (comm, file, args)
+    }
+
+    fn exec_bytes(args: &[u8], file: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0u8; std::mem::offset_of!(Process, text)];
+        let mut put = |at: usize, value: u32| bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        put(0, kind::EXEC);
+        put(4, 7);
+        put(12, args.len() as u32);
+        put(std::mem::offset_of!(Process, file_len), file.len() as u32);
         bytes[24..28].copy_from_slice(b"true");
-        bytes.extend(b"true\0-x\0\0");
-        let Some(Raw::Exec { pid: 7, comm, args }) = Raw::parse(&bytes) else { panic!("no exec") };
-        assert_eq!((comm.as_str(), args), ("true", vec!["true".into(), "-x".into(), String::new()]));
+        [&bytes, args, file].concat()
     }
 }

@@ -13,8 +13,7 @@ impl Session {
         Self(Parser::new(Vec::new()), caps)
     }
 
-    /// Gives a command with this reply, and returns its digest.
-    fn gives(&mut self, command: u8, rest: &[u8], truncated: bool, reply: &[u8]) -> String {
+    fn record(&self, command: u8, truncated: bool) -> Record {
         // SAFETY: plain numbers, zero is valid for each.
         let mut record: Record = unsafe { std::mem::zeroed() };
         record.proto = proto::MYSQL;
@@ -22,6 +21,19 @@ impl Session {
         record.caps = self.1;
         record.request.command = command;
         record.request.truncated = truncated.into();
+        record
+    }
+
+    /// Looks at a command that has no reply yet, and returns its digest.
+    fn asks(&mut self, command: u8, rest: &[u8]) -> String {
+        let record = self.record(command, false);
+        let (_, call) = self.0.under_way(&record, &[&[command], rest].concat());
+        call.digest_text.unwrap_or_default().to_string()
+    }
+
+    /// Gives a command with this reply, and returns its digest.
+    fn gives(&mut self, command: u8, rest: &[u8], truncated: bool, reply: &[u8]) -> String {
+        let mut record = self.record(command, truncated);
         record.response_bytes = reply.len() as u64;
         record.reply_head_len = reply.len() as u8;
         record.reply_head[..reply.len()].copy_from_slice(reply);
@@ -108,4 +120,20 @@ fn the_statement_prepared_last_has_a_number_of_its_own() {
     session.gives(number::PREPARE, b"SELECT 1 FROM b", false, &prepared(2));
     assert_eq!(session.gives(number::EXECUTE, &[0xff; 4], false, &ESCAPES), "SELECT ? FROM b");
     assert_eq!(session.gives(number::EXECUTE, &[1, 0, 0, 0], false, &ESCAPES), "SELECT ? FROM a");
+}
+
+#[test]
+fn a_command_under_way_is_named_as_it_will_be_and_teaches_nothing() {
+    let prepared = |id: u8| [&[12, 0, 0, 1, 0, id][..], &[0; 10]].concat();
+    let mut session = Session::new(MULTI);
+    assert_eq!(session.asks(number::QUERY, LITERALS.as_bytes()), DOUBTED);
+    session.query("SELECT 1", &LITERAL);
+    assert_eq!(session.asks(number::QUERY, LITERALS.as_bytes()), WHOLE);
+    let several = format!("SET sql_mode = ''; {LITERALS}");
+    assert_eq!(session.asks(number::QUERY, several.as_bytes()), "SET sql_mode = ?; SELECT ? …");
+    assert_eq!(session.query(LITERALS, &LITERAL), WHOLE, "it has not been done yet");
+    session.asks(number::PREPARE, b"SELECT 1 FROM b");
+    assert_eq!(session.asks(number::EXECUTE, &[1, 0, 0, 0]), UNKNOWN_STATEMENT);
+    session.gives(number::PREPARE, b"SELECT 1 FROM a", false, &prepared(1));
+    assert_eq!(session.asks(number::EXECUTE, &[1, 0, 0, 0]), "SELECT ? FROM a");
 }

@@ -5,7 +5,11 @@
 //! A loop is taken for a server's (high confidence) when its set had an accepted connection while it stalled. Pure but
 //! for [`Sight`].
 
+mod process;
+mod quota;
 pub mod sight;
+mod socket;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +18,8 @@ use profiler_ebpf::loops::Loop;
 use profiler_ebpf::turn::Turn;
 use rustc_hash::FxHashMap;
 
-use crate::kernel::syscalls;
+use crate::stall::cause::{self, Evidence, Interpreter};
+use crate::stall::kind::{self, Ends, Target};
 use crate::stall::{Confidence, Stall, Waiting};
 
 /// A stall that goes on is told of so often; one of low confidence, which may be a thread that has left its loop for
@@ -24,16 +29,26 @@ const REPEAT_NS: u64 = 1_000_000_000;
 const KEEP_NS: u64 = 5_000_000_000;
 /// A set that had an accepted connection counts as a server's for so long.
 const SERVING_NS: u64 = 60_000_000_000;
+/// A stall asks for answers at each look for so long, ns.
+const ASKING_NS: u64 = 10_000_000_000;
+/// The kernel tells CPU time in ticks of 10 ms: less than this says nothing, ns.
+const OBSERVED_NS: u64 = 50_000_000;
 /// Stalls, and sets, remembered at the most.
 const MOST: usize = 4_096;
 
-/// What can be seen of a process's descriptors; None where it may not be looked at, or where there is none.
+/// What can be seen of a process; None where it may not be looked at, or where there is none.
 pub trait Sight {
     /// The connections in a set.
     fn connections(&mut self, pid: u32, set: i32) -> Option<Connections>;
 
-    /// What a descriptor is.
-    fn name(&mut self, pid: u32, descriptor: u64) -> Option<String>;
+    /// What a thread waits for in a call, given by number and first argument.
+    fn target(&mut self, turn: &Turn, call: (u32, u64)) -> Option<Target>;
+
+    /// For how long its control group was throttled in the turn, ns.
+    fn throttled(&mut self, turn: &Turn) -> Option<u64>;
+
+    /// Where the process has an interpreter with a lock: the CPU time of its other threads so far, ns.
+    fn interpreter(&mut self, turn: &Turn) -> Option<u64>;
 }
 
 /// The connections of one set.
@@ -50,11 +65,25 @@ pub struct Connections {
 /// A stall under way, or one whose record has not come yet.
 #[derive(Debug, Default)]
 struct Seen {
-    /// When it is to be told of again, and when it was last seen to go on, ns.
+    /// When it is to be told of again, was last seen to go on, and was last told of, ns.
     next: u64,
     last: u64,
+    told: u64,
     connections: Option<Connections>,
-    targets: FxHashMap<(u32, u64), Option<String>>,
+    targets: FxHashMap<(u32, u64), Option<Target>>,
+    throttled: Option<u64>,
+    /// CPU time of the process's other threads when it was first and last looked at: instant and time, ns.
+    others: Option<[(u64, u64); 2]>,
+}
+
+/// A stall under way that may wait for the answer to something that it has sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asking {
+    pub tid: u32,
+    /// When its turn began, ns.
+    pub start: u64,
+    /// The connections that it was blocked on.
+    pub ends: Vec<Ends>,
 }
 
 /// The loops under watch.
@@ -85,6 +114,7 @@ impl Watch {
             if now < seen.next {
                 continue;
             }
+            seen.look_at_interpreter(&turn, now, sight);
             // Who waits changes while it lasts.
             seen.connections = sight.connections(turn.pid, turn.set).or(seen.connections);
             let Some(mut stall) = Stall::of(turn, true) else { continue };
@@ -95,6 +125,7 @@ impl Watch {
             };
             if let Some(seen) = self.seen.get_mut(&(turn.tid, turn.start)) {
                 seen.next = now + pause;
+                seen.told = now;
             }
             told.push(stall);
         }
@@ -117,6 +148,19 @@ impl Watch {
         turns.map(|turn| (turn, self.serves(key(turn.pid, turn.set), now))).collect()
     }
 
+    /// Those that were under way at this look, and blocked on a connection. One that goes on and on asks only when it is
+    /// told of.
+    pub fn asking(&self, now: u64) -> Vec<Asking> {
+        let running = self.seen.iter().filter(|((_, start), seen)| {
+            seen.last == now && (seen.told == now || now.saturating_sub(*start) < ASKING_NS)
+        });
+        let asking = running.map(|((tid, start), seen)| {
+            let ends = seen.targets.values().flatten().filter_map(|target| target.ends);
+            Asking { tid: *tid, start: *start, ends: ends.collect() }
+        });
+        asking.filter(|asking| !asking.ends.is_empty()).collect()
+    }
+
     /// The turns under way that are stalls.
     fn stalled(&self, loops: &[Loop], now: u64) -> Vec<Turn> {
         longer(loops, now, self.threshold)
@@ -134,6 +178,8 @@ impl Watch {
             // It was over before it was looked at. That its set has no connection any more says nothing.
             seen.connections = sight.connections(turn.pid, turn.set);
         }
+        seen.throttled = sight.throttled(&turn).or(seen.throttled);
+        seen.look_at_interpreter(&turn, now, sight);
         self.dress(stall, now);
         self.seen.remove(&(turn.tid, turn.start));
     }
@@ -142,8 +188,13 @@ impl Watch {
         let turn = &stall.turn;
         let Some(seen) = self.seen.get(&(turn.tid, turn.start)) else { return };
         for blocked in &mut stall.blocked_in {
-            blocked.target = seen.targets.get(&blocked.call).cloned().flatten();
+            let target = seen.targets.get(&blocked.call).and_then(Option::as_ref);
+            blocked.kind = kind::of(blocked.call, target);
+            blocked.target = target.and_then(Target::name);
         }
+        let evidence = Evidence { throttled: seen.throttled, interpreter: seen.interpreter() };
+        stall.cause = cause::of(turn, &evidence);
+        stall.throttled = cause::throttled(turn, &evidence).map(|ns| ns as f64 / 1e9);
         let set = key(turn.pid, turn.set);
         if let Some(found) = seen.connections {
             stall.waiting = Some(Waiting { requests: found.unread, connections: found.backlog });
@@ -159,12 +210,32 @@ impl Watch {
 }
 
 impl Seen {
-    /// Names the descriptors that the turn was blocked on, once each: the same number may be another file later.
+    /// Names what the turn was blocked on, once each: the same number may be another file later.
     fn look_up(&mut self, turn: &Turn, sight: &mut impl Sight) {
         for call in turn.calls.iter().filter(|call| call.count > 0) {
-            if syscalls::takes_descriptor(call.nr) {
-                let name = self.targets.entry((call.nr, call.target));
-                name.or_insert_with(|| sight.name(turn.pid, call.target));
+            let call = (call.nr, call.target);
+            let wanted = kind::has_target(call.0);
+            self.targets.entry(call).or_insert_with(|| if wanted { sight.target(turn, call) } else { None });
+        }
+        self.throttled = sight.throttled(turn).or(self.throttled);
+    }
+
+    /// Looks at who else runs, if it may wait for the interpreter's lock.
+    fn look_at_interpreter(&mut self, turn: &Turn, now: u64, sight: &mut impl Sight) {
+        if cause::may_be_interpreter_lock(turn)
+            && let Some(others) = sight.interpreter(turn)
+        {
+            let first = self.others.map_or((now, others), |[first, _]| first);
+            self.others = Some([first, (now, others)]);
+        }
+    }
+
+    fn interpreter(&self) -> Interpreter {
+        match self.others {
+            None => Interpreter::None,
+            Some([first, last]) if last.0.saturating_sub(first.0) < OBSERVED_NS => Interpreter::Unobserved,
+            Some([first, last]) => {
+                Interpreter::Others(last.1.saturating_sub(first.1) as f64 / (last.0 - first.0) as f64)
             }
         }
     }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::stall::Confidence;
+use crate::stall::cause::Cause;
+use crate::stall::kind::What;
+use crate::stall::{Confidence, Kind};
 use profiler_ebpf::loops::inside;
 use profiler_ebpf::turn::Call;
 use profiler_ebpf::wait::kind;
@@ -14,6 +16,9 @@ const FUTEX: u32 = 202;
 struct World {
     connections: Option<Connections>,
     asked: Vec<u64>,
+    throttled: Option<u64>,
+    /// CPU time of other threads, and what each look adds to it.
+    others: Option<(u64, u64)>,
 }
 
 impl Sight for World {
@@ -21,9 +26,25 @@ impl Sight for World {
         self.connections
     }
 
-    fn name(&mut self, _: u32, descriptor: u64) -> Option<String> {
+    fn target(&mut self, _: &Turn, (_, descriptor): (u32, u64)) -> Option<Target> {
         self.asked.push(descriptor);
-        Some(format!("tcp 127.0.0.1:{descriptor}"))
+        let local = "127.0.0.1:50000".parse().unwrap();
+        let peer = format!("127.0.0.1:{descriptor}").parse().unwrap();
+        Some(Target {
+            text: format!("tcp {peer}"),
+            what: What::Socket,
+            ends: Some(Ends::Inet { local, peer }),
+        })
+    }
+
+    fn throttled(&mut self, _: &Turn) -> Option<u64> {
+        self.throttled
+    }
+
+    fn interpreter(&mut self, _: &Turn) -> Option<u64> {
+        let (now, more) = self.others.as_mut()?.to_owned();
+        self.others = Some((now + more, more));
+        Some(now)
     }
 }
 
@@ -99,6 +120,68 @@ fn targets_are_looked_up_once_and_only_descriptors() {
     watch.ended(&mut ended, 3 * SECOND, &mut world);
     assert_eq!(ended.blocked_in[0].target.as_deref(), Some("tcp 127.0.0.1:7"));
     assert_eq!(world.asked, [7]);
+}
+
+#[test]
+fn who_is_blocked_on_a_connection_asks_for_an_answer() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let (mut asks, mut sleeps) = (loop_of(11, 5), loop_of(12, 6));
+    block(&mut asks, RECVFROM, 7, SECOND);
+    block(&mut sleeps, FUTEX, 7, SECOND);
+    let now = SECOND + 200 * MS;
+    let told = watch.look(&[asks, sleeps], now, &mut world);
+    assert_eq!(told.iter().map(|s| s.blocked_in[0].kind).collect::<Vec<_>>(), [Kind::Socket, Kind::Lock]);
+    let ends = ["127.0.0.1:50000", "127.0.0.1:7"].map(|end| end.parse().unwrap());
+    let ends = vec![Ends::Inet { local: ends[0], peer: ends[1] }];
+    assert_eq!(watch.asking(now), [Asking { tid: 11, start: SECOND, ends }]);
+    assert_eq!(watch.asking(now + MS), [], "of an earlier look");
+    let late = SECOND + ASKING_NS;
+    assert_eq!(watch.look(&[asks], late, &mut world).len(), 1);
+    assert_eq!(watch.asking(late).len(), 1, "told of");
+    watch.look(&[asks], late + 25 * MS, &mut world);
+    assert_eq!(watch.asking(late + 25 * MS), [], "it goes on and on");
+}
+
+/// A loop that has waited 5 ms on the same word, time and again.
+fn contended() -> Loop {
+    let mut l = loop_of(11, 5);
+    for n in 0..30 {
+        block(&mut l, FUTEX, 0xdead_beef, SECOND + n * 5 * MS);
+        l.switch_in(SECOND + (n + 1) * 5 * MS);
+    }
+    l
+}
+
+#[test]
+fn a_lock_is_the_interpreters_when_its_other_threads_compute() {
+    for (others, expected) in [
+        (None, Cause::BlockingCall),
+        (Some((0, 0)), Cause::BlockingCall),
+        (Some((7 * SECOND, 95 * MS)), Cause::InterpreterLock),
+    ] {
+        let (mut watch, mut world) = (watch(), World { others, ..World::default() });
+        let mut l = contended();
+        watch.look(&[l], SECOND + 151 * MS, &mut world);
+        l.wait_enter(kind::EPOLL, 5, 100 * MS, SECOND + 151 * MS);
+        let mut ended = Stall::of(l.turn, false).unwrap();
+        watch.ended(&mut ended, SECOND + 251 * MS, &mut world);
+        assert_eq!(ended.cause, expected, "{others:?}");
+    }
+}
+
+#[test]
+fn a_throttled_group_is_told_from_a_busy_machine() {
+    for (throttled, expected, part) in [
+        (None, Cause::CpuStarvation, None),
+        (Some(20 * MS), Cause::CpuStarvation, Some(0.02)),
+        (Some(900 * MS), Cause::Throttled, Some(0.2)),
+    ] {
+        let (mut watch, mut world) = (watch(), World { throttled, ..World::default() });
+        let mut l = loop_of(11, 5);
+        l.switch_out(true, || unreachable!(), u64::MAX, SECOND);
+        let told = &watch.look(&[l], SECOND + 200 * MS, &mut world)[0];
+        assert_eq!((told.cause, told.throttled), (expected, part));
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ const PACKAGES: &[&str] = &[
     "mysql-connector-python==26.10.0",
     "requests==2.34.2",
     "aiohttp==3.14.5",
+    "granian==2.8.7",
     "waitress==3.0.2",
 ];
 

@@ -181,7 +181,7 @@ fn an_exec_record_tells_who_a_short_lived_process_was() {
     let mut table = fake.table();
     table.lookup(10, "sh");
     table.on_fork(10, 11);
-    table.on_exec(11, "curl", "/usr/bin/curl", vec!["curl".into(), "http://x/".into()]);
+    table.on_exec(11, "curl", Some("/usr/bin/curl".into()), vec!["curl".into(), "http://x/".into()]);
     let now = Instant::now();
     table.exited_at(11, now);
     let process = table.lookup_at(11, "curl", now);
@@ -194,7 +194,7 @@ fn an_exec_record_tells_who_a_short_lived_process_was() {
 fn what_is_left_of_an_ending_process_does_not_hide_who_it_was() {
     let fake = Fake::new();
     let mut table = fake.table();
-    table.on_exec(11, "curl", "/usr/bin/curl", vec!["curl".into(), "http://x/".into()]);
+    table.on_exec(11, "curl", Some("/usr/bin/curl".into()), vec!["curl".into(), "http://x/".into()]);
     fake.begin_end(11, "curl");
     assert_eq!(table.lookup(11, "curl").cmdline, ["curl", "http://x/"]);
     // Of one that nothing was told of there is at least the name.
@@ -225,7 +225,7 @@ fn the_table_is_bounded_and_drops_the_ended_first() {
     table.capacity = 64;
     table.lookup(10, "server");
     for pid in 100..1000 {
-        table.on_exec(pid, "x", "/bin/x", Vec::new());
+        table.on_exec(pid, "x", Some("/bin/x".into()), Vec::new());
         table.on_exit(pid);
         assert!(table.len() <= 64);
     }
@@ -278,7 +278,7 @@ proptest! {
             match event {
                 Event::Lookup(pid) => prop_assert_eq!(table.lookup(pid, "x").pid, pid),
                 Event::Fork(parent, child) => table.on_fork(parent, child),
-                Event::Exec(pid) => table.on_exec(pid, "y", "/bin/y", vec!["y".into()]),
+                Event::Exec(pid) => table.on_exec(pid, "y", Some("/bin/y".into()), vec!["y".into()]),
                 Event::Exit(pid) => table.on_exit(pid),
                 Event::Descends(pid, root) => prop_assert!(table.is_descendant(pid, root) || pid != root),
             }

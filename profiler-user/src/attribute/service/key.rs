@@ -1,8 +1,7 @@
 //! By what processes are found to be of one service: a process goes in, its [`Keys`] come out.
 //!
-//! A process is known from `/proc`, which tells the executable, or from the kernel's notice of its start alone, which
-//! tells the arguments: the same program is `/usr/bin/mariadb` by the one and `mysql` by the other. So a process is
-//! named in both ways, and its service is found by either.
+//! The same program is `/usr/bin/mariadb` by its file and `mysql` by its arguments, and the file is not always known. So
+//! a process is named in both ways, and its service is found by either.
 
 use super::super::process::Process;
 use super::identity::{Identity, identify};
@@ -22,7 +21,7 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) struct Keys {
     pub(super) identity: Identity,
-    /// With a path, by which instances are told apart: as `/proc` tells it first, then as it was called. None when
+    /// With a path, by which instances are told apart: the file's first, then as it was called. None when
     /// neither is known.
     pub(super) exact: Vec<Key>,
     /// The same without the path.
@@ -31,7 +30,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn of(process: &Process) -> Self {
-        let exe = exe(process);
+        let exe = process.exe.as_deref();
         let identity = identify(process, exe);
         let mut keys = Self { exact: Vec::new(), alike: Vec::new(), identity: identity.clone() };
         keys.add(&identity, process, exe);
@@ -54,11 +53,6 @@ impl Keys {
         }
         self.alike.push(alike);
     }
-}
-
-/// The executable's path. What is no path is the first argument, which the kernel's notice has in its place.
-pub(super) fn exe(process: &Process) -> Option<&str> {
-    process.exe.as_deref().and_then(absolute)
 }
 
 fn absolute(path: &str) -> Option<&str> {

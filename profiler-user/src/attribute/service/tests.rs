@@ -251,10 +251,10 @@ fn the_row_has_addresses_the_oldest_start_and_no_secrets() {
     assert_eq!(row.cmdline.as_deref(), Some("/srv/api --db postgres://u:***@h/db"));
 }
 
-/// A process as the kernel's notice of its start tells it.
+/// A process of which the file is not known.
 fn noticed(pid: u32, cmdline: &str) -> Arc<Process> {
     let first = cmdline.split(' ').next().unwrap();
-    process(pid, first, cmdline)
+    Arc::new(Process { exe: None, ..(*process(pid, first, cmdline)).clone() })
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! to look when nothing was seen at all.
 
 use crate::output::style::{Style, Tone, clean, units, wrap};
-use crate::report::{Capture, Report};
+use crate::report::{Capture, Report, Undecided};
 
 /// What was lost, not read or left out, the limits of this run, and its cost.
 pub(super) fn section(report: &Report, style: &Style) -> String {
@@ -18,10 +18,20 @@ pub(super) fn section(report: &Report, style: &Style) -> String {
     page.push_str(&list("Not in the durations", &left_out(capture), Tone::Heading, style));
     let limits: Vec<String> = capture.limits.iter().map(|limit| clean(limit).into_owned()).collect();
     page.push_str(&list("Limits of this run", &limits, Tone::Warning, style));
+    let undecided: Vec<String> =
+        report.undecided.iter().map(|judgement| unjudged(report, judgement)).collect();
+    page.push_str(&list("Not enough data to judge", &undecided, Tone::Heading, style));
     if let Some(cost) = cost(capture) {
         page.push_str(&wrap(&cost, style.width, ""));
     }
     page
+}
+
+/// What no rule could say for want of data.
+fn unjudged(report: &Report, judgement: &Undecided) -> String {
+    let service = report.services.iter().find(|service| service.id == judgement.service);
+    let name = service.map_or(&judgement.service, |service| &service.name);
+    format!("{} of {}: {}", clean(&judgement.id), clean(name), clean(&judgement.reason))
 }
 
 /// What a person checks when a report is empty, the likeliest first.

@@ -29,6 +29,7 @@ pub(crate) fn empty() -> Report {
         mysql: Vec::new(),
         event_loops: Vec::new(),
         findings: Vec::new(),
+        undecided: Vec::new(),
     }
 }
 

@@ -77,6 +77,8 @@ hostprof 0.1.0: web1, Linux 6.8.0-45-generic, 8 CPUs
 30.0 s from 2026-09-01 12:00:00 UTC to 2026-09-01 12:00:30 UTC, 12,410 records
 Hooks: socket sock-tracepoints, arrival sock_def_readable
 
+No findings; event loops were not watched, so nothing is known of them.
+
 orders (python, pid 4242, 4243, on 127.0.0.1:8080, container 3f4e5d6c7b8a)
 
   HTTP served: 3,055 requests, 102/s, 13 errors (0.4 %)

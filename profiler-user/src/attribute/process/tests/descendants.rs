@@ -56,7 +56,7 @@ fn without_proc_the_kernels_word_lasts() {
     table.lookup(5, "");
     table.is_descendant(5, 5);
     table.on_fork(5, 10);
-    table.on_exec(10, "server", "/bin/server", vec!["server".into()]);
+    table.on_exec(10, "server", Some("/bin/server".into()), vec!["server".into()]);
     for seconds in [0, 5, 10] {
         assert_eq!(table.lookup_at(10, "x", later(seconds)).exe.as_deref(), Some("/bin/server"));
         assert!(table.lookup_at(77, "x", later(seconds)).gone);

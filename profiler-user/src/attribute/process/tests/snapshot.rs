@@ -75,7 +75,7 @@ fn an_exec_after_the_snapshot_is_the_better_name() {
     fake.start(10, 1, 250, "/bin/sh");
     let mut table = fake.table();
     table.snapshot();
-    table.on_exec(10, "curl", "/usr/bin/curl", vec!["curl".into()]);
+    table.on_exec(10, "curl", Some("/usr/bin/curl".into()), vec!["curl".into()]);
     fake.end(10);
     let process = table.lookup(10, "x");
     assert_eq!((process.comm.as_str(), process.exe.as_deref()), ("curl", Some("/usr/bin/curl")));

@@ -1,0 +1,163 @@
+//! What held a loop, in words: the call and its target, and the place in the code. Pure.
+
+use crate::stall::cause::Cause;
+use crate::stall::{Frame, Stall};
+
+/// Parts of paths that no application's own code has.
+const LIBRARIES: [&str; 9] = [
+    "/site-packages/",
+    "/dist-packages/",
+    "/lib/python",
+    "/node_modules/",
+    "/usr/lib/",
+    "/usr/local/lib/",
+    "/usr/include/",
+    "/.cargo/registry/",
+    "/rustc/",
+];
+/// Beginnings of files that are part of a runtime.
+const BUILT_IN: [&str; 4] = ["node:", "internal/", "<frozen", "<built-in"];
+
+/// The cause's name in reports.
+pub fn cause_id(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Cpu => "cpu",
+        Cause::BlockingCall => "blocking-call",
+        Cause::InterpreterLock => "interpreter-lock",
+        Cause::CpuStarvation => "cpu-starvation",
+        Cause::Throttled => "throttled",
+        Cause::PageFault => "page-fault",
+        Cause::Stopped => "stopped",
+        Cause::Unknown => "unknown",
+    }
+}
+
+/// A loop that got too little CPU and worked for this share of the stall was held by its work.
+const WORKED: f64 = 0.25;
+
+/// What to blame: the cause, but of a stall for want of a CPU the work that was to be done, if that was a good part.
+pub(super) fn blame(stall: &Stall) -> Cause {
+    match stall.cause {
+        Cause::CpuStarvation | Cause::Throttled if stall.on_cpu >= WORKED * stall.seconds => Cause::Cpu,
+        cause => cause,
+    }
+}
+
+/// What held the loop in this stall: stalls of one culprit have one text.
+pub fn culprit(stall: &Stall) -> String {
+    let what = match blame(stall) {
+        Cause::Cpu if stall.cause != Cause::Cpu => "computing, with too little CPU".to_owned(),
+        Cause::Cpu => "computing".into(),
+        Cause::BlockingCall => call(stall),
+        Cause::InterpreterLock => "waiting for the interpreter lock".into(),
+        Cause::CpuStarvation => "no CPU was free".into(),
+        Cause::Throttled => "the cgroup had used up its CPU quota".into(),
+        Cause::PageFault => "waiting for memory (page faults)".into(),
+        Cause::Stopped => "the process was stopped".into(),
+        Cause::Unknown => "blocked, it is not known in what".into(),
+    };
+    match own_frame(&stall.stack) {
+        Some(frame) => format!("{what} at {}", place(frame)),
+        None => what,
+    }
+}
+
+/// The call that it was blocked in longest. Where the code is known, the other end's number does not make another one.
+fn call(stall: &Stall) -> String {
+    let Some(blocked) = stall.blocked_in.first() else { return "a blocking call".into() };
+    let name = if blocked.syscall == "clock_nanosleep" || blocked.syscall == "nanosleep" {
+        format!("sleeping ({})", blocked.syscall)
+    } else {
+        blocked.syscall.clone()
+    };
+    match (&stall.queries, &blocked.target) {
+        (Some(queries), _) => format!("{name} on MySQL {}", queries.peer),
+        (None, Some(target)) => format!("{name} on {target}"),
+        (None, None) => name,
+    }
+}
+
+/// The innermost place that is the application's own: a person looks there first. Where all are a library's, the
+/// innermost.
+pub(super) fn own_frame(stack: &[Frame]) -> Option<&Frame> {
+    let own = |frame: &&Frame| {
+        frame.file.as_deref().is_some_and(|file| {
+            !BUILT_IN.iter().any(|start| file.starts_with(start))
+                && !LIBRARIES.iter().any(|part| file.contains(part))
+        })
+    };
+    stack.iter().find(own).or_else(|| stack.first())
+}
+
+/// `orders.py:42 in list_orders`: the last two parts of a path tell enough.
+pub(super) fn place(frame: &Frame) -> String {
+    let file = frame.file.as_deref().map(|file| {
+        let parts: Vec<_> = file.rsplitn(3, '/').collect();
+        match parts.as_slice() {
+            [file, folder, _] if !folder.is_empty() => format!("{folder}/{file}"),
+            _ => file.to_owned(),
+        }
+    });
+    match (file, frame.line) {
+        (Some(file), Some(line)) => format!("{file}:{line} in {}", frame.function),
+        (Some(file), None) => format!("{file} in {}", frame.function),
+        (None, _) => frame.function.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{blocked, frame, stall};
+    use super::*;
+
+    #[test]
+    fn the_applications_own_code_is_named() {
+        let stack = [
+            frame("_read_bytes", "/venv/lib/python3.11/site-packages/pymysql/connections.py", 799),
+            frame("list_orders", "/srv/shop/orders.py", 42),
+            frame("run", "/usr/lib/python3.11/asyncio/events.py", 84),
+        ];
+        let own = own_frame(&stack).unwrap();
+        assert_eq!(place(own), "shop/orders.py:42 in list_orders");
+        assert_eq!(place(own_frame(&stack[2..]).unwrap()), "asyncio/events.py:84 in run");
+        assert_eq!(own_frame(&[]), None);
+        let bare = Frame { function: "spin".into(), file: Some("app.py".into()), line: None };
+        assert_eq!(place(&bare), "app.py in spin");
+        assert_eq!(place(&Frame { file: None, ..bare }), "spin");
+    }
+
+    #[test]
+    fn calls_are_named_with_their_target() {
+        let mut read = stall(Cause::BlockingCall, 0.3, 0.0, 0.0);
+        read.blocked_in = vec![blocked("recvfrom", Some("tcp 10.0.0.7:80"), 1, 0.3)];
+        assert_eq!(culprit(&read), "recvfrom on tcp 10.0.0.7:80");
+        read.blocked_in = vec![blocked("clock_nanosleep", None, 1, 0.3)];
+        assert_eq!(culprit(&read), "sleeping (clock_nanosleep)");
+        read.stack = vec![frame("wait", "/srv/app.py", 7)];
+        assert_eq!(culprit(&read), "sleeping (clock_nanosleep) at srv/app.py:7 in wait");
+    }
+
+    #[test]
+    fn work_is_to_blame_where_there_was_some() {
+        let busy = stall(Cause::CpuStarvation, 0.0, 0.15, 0.16);
+        assert_eq!((blame(&busy), culprit(&busy).as_str()), (Cause::Cpu, "computing, with too little CPU"));
+        let starved = stall(Cause::CpuStarvation, 0.0, 0.02, 0.2);
+        assert_eq!(culprit(&starved), "no CPU was free");
+    }
+
+    #[test]
+    fn causes_are_named_as_in_json() {
+        for cause in [
+            Cause::Cpu,
+            Cause::BlockingCall,
+            Cause::InterpreterLock,
+            Cause::CpuStarvation,
+            Cause::Throttled,
+            Cause::PageFault,
+            Cause::Stopped,
+            Cause::Unknown,
+        ] {
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause_id(cause));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Findings about event loops, made from real servers: what a sick one gives, and that its healthy neighbour gives
+//! none; thresholds of the settings file; where findings stand in text and in a trace.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use hostprof_tests::{
+    LoopRuntime, Recording, Report, Stalling, Trace, cli,
+    process::{PATIENCE, temp_dir},
+    schema,
+};
+use serde_json::Value;
+
+#[path = "../profiler-user/src/output/prometheus/strict.rs"]
+mod openmetrics;
+
+const HOLD_MS: u32 = 300;
+const TIMES: usize = 3;
+
+/// The findings about a server's service.
+fn findings<'a>(report: &'a Report, server: &Stalling) -> Vec<&'a Value> {
+    report.rows("findings").of(&[server.pid()]).iter().collect()
+}
+
+fn ids<'a>(findings: &[&'a Value]) -> Vec<&'a str> {
+    findings.iter().filter_map(|finding| finding["id"].as_str()).collect()
+}
+
+/// Has the loop held some times, in a recording with these arguments.
+fn record(server: &Stalling, kind: &str, milliseconds: u32, arguments: &[&str]) -> Result<Report> {
+    server.get("wait", 1)?;
+    let recording = Recording::start(arguments)?;
+    for _ in 0..TIMES {
+        server.get("wait", 1)?;
+        server.get(kind, milliseconds)?;
+    }
+    let report = recording.finish()?;
+    let breaches = schema::breaches(report.json(), schema::REPORT);
+    ensure!(breaches.is_empty(), "{breaches:?}");
+    Ok(report)
+}
+
+#[test]
+fn a_handler_that_holds_its_loop_is_a_finding() -> Result<()> {
+    for (runtime, kind, cause, advice) in [
+        (LoopRuntime::Asyncio, "sleep", "blocking-call", "asyncio.sleep"),
+        (LoopRuntime::Uvloop, "spin", "cpu", "ProcessPoolExecutor"),
+        (LoopRuntime::Node, "sleep", "blocking-call", "Atomics.waitAsync"),
+    ] {
+        let server = Stalling::start(runtime)?;
+        let report = record(&server, kind, HOLD_MS, &[])?;
+        let found = findings(&report, &server);
+        let context = || format!("{runtime:?} {kind}: {found:#?}");
+        let blocked: Vec<_> = found.iter().filter(|finding| finding["id"] == "event-loop-blocked").collect();
+        let [finding] = blocked.as_slice() else { anyhow::bail!("not one: {}", context()) };
+        ensure!(finding["severity"] == "critical" && finding["ongoing"] == false, "{}", context());
+        ensure!(finding["count"] == TIMES, "{}", context());
+        let critical = found.iter().filter(|finding| finding["severity"] == "critical").count();
+        ensure!(critical == 1, "another critical one: {}", context());
+        let evidence = &finding["evidence"];
+        let least = TIMES as f64 * f64::from(HOLD_MS) / 1e3;
+        ensure!(evidence["stalled_seconds"].as_f64().is_some_and(|s| s >= least), "{}", context());
+        // A busy machine gives it too little CPU on top.
+        let causes = if cause == "cpu" { vec![cause, "cpu-starvation"] } else { vec![cause] };
+        ensure!(causes.iter().any(|cause| evidence["held_by"][0]["cause"] == *cause), "{}", context());
+        if runtime == LoopRuntime::Asyncio {
+            ensure!(evidence["held_by"][0]["syscall"] == "clock_nanosleep", "{}", context());
+        }
+        ensure!(evidence["loops"][0]["pid"] == server.pid(), "{}", context());
+        let advised = finding["advice"].as_str().is_some_and(|text| text.contains(advice));
+        ensure!(advised || finding["explained_by"] == "cpu-starvation", "{}", context());
+        ensure!(finding["first_seen"].as_str() < finding["last_seen"].as_str(), "{}", context());
+        server.stop()?;
+    }
+    Ok(())
+}
+
+/// Real starvation is none of the server's doing, and other work may cause it on the machine of the tests.
+fn own(findings: &[&Value]) -> Vec<Value> {
+    let own = findings
+        .iter()
+        .filter(|finding| finding["id"] != "cpu-starvation" && finding["explained_by"] != "cpu-starvation");
+    own.map(|finding| (*finding).clone()).collect()
+}
+
+#[test]
+fn handlers_that_wait_are_none() -> Result<()> {
+    for runtime in LoopRuntime::ALL {
+        let server = Stalling::start(runtime)?;
+        let report = record(&server, "wait", HOLD_MS, &[])?;
+        let loops = report.rows("event_loops").of(&[server.pid()]);
+        ensure!(loops.iter().any(|row| row["turn"]["count"].as_u64() > Some(0)), "its loop was not seen");
+        let found = own(&findings(&report, &server));
+        ensure!(found.is_empty(), "{runtime:?}: {found:#?}");
+        server.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stopped_process_is_not_blocked() -> Result<()> {
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
+    let recording = Recording::start(&[])?;
+    server.get("wait", 1)?;
+    server.signal(libc::SIGSTOP);
+    thread::sleep(Duration::from_millis(HOLD_MS.into()));
+    server.signal(libc::SIGCONT);
+    server.get("wait", 1)?;
+    let report = recording.finish()?;
+    let stalls = report.rows("event_loops").of(&[server.pid()]);
+    ensure!(stalls.iter().any(|row| row["stalls"][0]["cause"] == "stopped"), "its stop was not seen");
+    let found = own(&findings(&report, &server));
+    ensure!(found.is_empty(), "{found:#?}");
+    server.stop()
+}
+
+#[test]
+fn thresholds_are_the_operators() -> Result<()> {
+    let dir = temp_dir()?;
+    let file = dir.path().join("hostprof.toml");
+    let path = file.to_str().context("no text")?;
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
+    for (text, expected) in [
+        ("", &["event-loop-blocked"][..]),
+        ("[rules.event-loop-blocked]\nstall = \"250ms\"\n", &["event-loop-blocked"]),
+        ("[rules.event-loop-blocked]\nstall = \"30s\"\n", &[]),
+        ("[rules.event-loop-blocked]\nenabled = false\n", &[]),
+    ] {
+        fs::write(&file, text)?;
+        let report = record(&server, "sleep", HOLD_MS, &["--config", path])?;
+        let found = findings(&report, &server);
+        let critical: Vec<_> =
+            found.iter().copied().filter(|finding| finding["severity"] == "critical").collect();
+        ensure!(ids(&critical) == expected, "{text:?}: {found:#?}");
+        let stalls = report.rows("event_loops").of(&[server.pid()]);
+        let count = stalls.iter().filter_map(|row| row["stalls"].as_array()).map(Vec::len).sum::<usize>();
+        ensure!(count >= TIMES, "{text:?}: the stalls themselves are there all the same");
+    }
+    server.stop()
+}
+
+#[test]
+fn a_rule_or_key_that_is_none_is_named() -> Result<()> {
+    let dir = temp_dir()?;
+    let file = dir.path().join("hostprof.toml");
+    let path = file.to_str().context("no text")?;
+    for (text, line, named) in [
+        ("[rules.event-loop-blokked]\nstall = \"1s\"\n", "line 1", "event-loop-blokked"),
+        ("\n[rules.event-loop-blocked]\nstal = \"1s\"\n", "line 3", "`stal`"),
+        ("[rules.event-loop-blocked]\nstall = 5\n", "line 2", "`stall`"),
+    ] {
+        fs::write(&file, text)?;
+        for verb in ["record", "trace"] {
+            let ended = cli::run(&[verb, "--config", path])?;
+            let complaint = ended.complaint()?;
+            ensure!(ended.code() == Some(1), "{text:?}: {ended}");
+            ensure!(complaint.contains(line) && complaint.contains(named), "{text:?}: {complaint}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn text_begins_with_what_is_wrong() -> Result<()> {
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
+    let pid = server.pid().to_string();
+    for (kind, sick) in [("sleep", true), ("wait", false)] {
+        let mut command = cli::command(["record", "-d", "600s", "--pid", &pid])?;
+        let running = cli::Running::attached(&mut command)?;
+        server.get("wait", 1)?;
+        server.get(kind, HOLD_MS)?;
+        let ended = running.end(libc::SIGINT)?;
+        let text = ended.stdout.as_str();
+        let at = |what: &str| text.find(what).with_context(|| format!("no {what:?}: {ended}"));
+        let service = at(&format!("(python, pid {pid}"))?;
+        if sick {
+            ensure!(at("\nCRITICAL ")? < service, "{ended}");
+            ensure!(at("its event loop was blocked")? < service, "{ended}");
+            ensure!(at("clock_nanosleep")? < service && at("  Try: ")? < service, "{ended}");
+        } else {
+            ensure!(at("\nNo findings")? < service && !text.contains("CRITICAL"), "{ended}");
+        }
+        ensure!(service < at("\n  Event loops\n")?, "{ended}");
+        ensure!(text.lines().all(|line| line.chars().count() <= 140), "{ended}");
+    }
+    server.stop()
+}
+
+/// Told of while the loop is blocked, and that it is over when nothing has blocked it for some seconds.
+#[test]
+fn a_trace_tells_when_a_finding_begins_and_when_it_is_over() -> Result<()> {
+    const LONG_MS: u32 = 4_000;
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
+    server.get("wait", 1)?;
+    let pid = server.pid().to_string();
+    let trace = Trace::start(&["--pid", &pid])?;
+    let told = |trace: &Trace| -> Result<Vec<Value>> {
+        let lines = trace.lines()?.into_iter();
+        Ok(lines.filter(|line| line["type"] == "finding" && line["id"] == "event-loop-blocked").collect())
+    };
+    let wait_for = |trace: &Trace, count: usize, patience: Duration| -> Result<Vec<Value>> {
+        let begun = Instant::now();
+        loop {
+            let found = told(trace)?;
+            if found.len() >= count {
+                return Ok(found);
+            }
+            ensure!(begun.elapsed() < patience, "told {} times: {found:#?}", found.len());
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    thread::scope(|scope| -> Result<()> {
+        let client = scope.spawn(|| server.get("sleep", LONG_MS));
+        let begun = wait_for(&trace, 1, Duration::from_millis(LONG_MS.into()))?;
+        ensure!(server.held()?.is_empty(), "the handler was done before the finding");
+        ensure!(begun[0]["ongoing"] == true && begun[0]["severity"] == "critical", "{begun:#?}");
+        client.join().expect("the client panicked")
+    })?;
+    let told = wait_for(&trace, 2, PATIENCE)?;
+    ensure!(told[1]["ongoing"] == false, "not over: {told:#?}");
+    ensure!(told[1]["first_seen"] == told[0]["first_seen"], "another one: {told:#?}");
+    let lines = trace.finish_whole()?;
+    for line in lines.iter().filter(|line| line["type"] == "finding") {
+        let breaches = schema::breaches(line, schema::FINDING_LINE);
+        ensure!(breaches.is_empty(), "{breaches:?}: {line:#}");
+    }
+    server.stop()
+}
+
+#[test]
+fn metrics_count_what_the_report_counts() -> Result<()> {
+    let dir = temp_dir()?;
+    let paths = ["report.prom", "report.json"].map(|name| dir.path().join(name));
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
+    server.get("wait", 1)?;
+    let mut command = cli::command(["record", "-d", "600s", "--pid", &server.pid().to_string(), "-o"])?;
+    let running = cli::Running::attached(command.arg(&paths[0]).arg("-o").arg(&paths[1]))?;
+    for _ in 0..TIMES {
+        server.get("wait", 1)?;
+        server.get("sleep", HOLD_MS)?;
+    }
+    let ended = running.end(libc::SIGINT)?;
+    ensure!(ended.code() == Some(0), "{ended}");
+    let page = cli::read(&paths[0])?;
+    let samples = openmetrics::parse(&page).map_err(|error| anyhow::anyhow!("{error}\n{page}"))?;
+    let report = Report::parse(&cli::read(&paths[1])?)?;
+    let rows = report.rows("event_loops");
+    let sum = |start: &str, labels: &[&str]| -> f64 {
+        let has = |name: &str| name.starts_with(start) && labels.iter().all(|label| name.contains(label));
+        samples.iter().filter(|(name, _)| has(name)).map(|(_, value)| *value).sum()
+    };
+    let stalls = "hostprof_eventloop_stall_duration_seconds_count[";
+    ensure!(sum(stalls, &["blocking-call", "clock_nanosleep"]) == TIMES as f64, "{page}");
+    let turns = rows.total(|row| row["turn"]["count"].as_u64().unwrap_or(0));
+    ensure!(turns > 0, "{page}");
+    ensure!(sum("hostprof_eventloop_turn_duration_seconds_count[", &[]) == turns as f64, "{page}");
+    let seconds: f64 = rows.iter().filter_map(|row| row["turn"]["sum"].as_f64()).sum();
+    let difference = sum("hostprof_eventloop_turn_duration_seconds_sum[", &[]) - seconds;
+    ensure!(difference.abs() <= 1e-6 * seconds, "{page}");
+    let serving = rows.iter().filter(|row| row["turn"].is_object());
+    let utilization: f64 = serving.filter_map(|row| row["utilization"].as_f64()).sum();
+    let difference = sum("hostprof_eventloop_utilization_ratio[", &[]) - utilization;
+    ensure!(difference.abs() <= 1e-9, "{page}");
+    let active = "hostprof_finding_active[";
+    ensure!(sum(active, &["event-loop-blocked", "critical"]) == 1.0, "{page}");
+    ensure!(sum(active, &["blocking-query-in-event-loop"]) == 0.0, "{page}");
+    let of_rules = samples.keys().filter(|name| name.starts_with(active)).count();
+    ensure!(of_rules == 5, "one for each rule: {page}");
+    server.stop()
+}
