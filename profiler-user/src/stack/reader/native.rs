@@ -20,6 +20,8 @@ const PATIENCE: i32 = 15;
 /// What is known of a process.
 struct Known {
     identity: Identity,
+    /// As they were when the image was made.
+    mappings: Vec<Mapping>,
     image: Image,
     perf_map: PerfMap,
 }
@@ -51,10 +53,10 @@ impl Natives {
         }
         let start = start(process, tid)?;
         let mappings = unwind::mappings(process).ok_or(Problem::Unreadable)?;
-        let same = |known: &Known| known.identity == process.identity && known.image.mappings == mappings;
+        let same = |known: &Known| known.identity == process.identity && known.mappings == mappings;
         if !self.known.get(&process.pid).is_some_and(same) {
-            let image = Image::of(process, mappings);
-            let known = Known { identity: process.identity, image, perf_map: PerfMap::default() };
+            let image = Image::of(process, mappings.clone());
+            let known = Known { identity: process.identity, mappings, image, perf_map: PerfMap::default() };
             self.known.put(process.pid, known);
         }
         let known = self.known.get_mut(&process.pid).ok_or(Problem::Torn)?;

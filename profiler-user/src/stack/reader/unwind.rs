@@ -8,7 +8,7 @@ use std::sync::Arc;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
 use memmap2::Mmap;
-use object::{Object, ObjectSection, ObjectSegment};
+use object::{Object, ObjectSection, ObjectSegment, SegmentFlags};
 
 use super::memory;
 use super::process::Process;
@@ -17,9 +17,8 @@ use super::process::Process;
 const FRAMES: usize = 64;
 /// Stack read at once, bytes.
 const STACK: usize = 64 << 10;
-/// A frame is not larger, nor a stack, bytes.
+/// A frame is not larger, bytes.
 const FRAME: u64 = 16 << 10;
-const WHOLE_STACK: u64 = 16 << 20;
 /// A frame pointer that is not known. Nothing can be read there.
 const UNKNOWN: u64 = 1;
 /// Mapped files looked at, at the most.
@@ -55,6 +54,8 @@ pub(super) struct Mapping {
 /// The mappings with code of one process, and how to unwind it.
 pub(super) struct Image {
     pub(super) mappings: Vec<Mapping>,
+    /// All memory that can be run, what a runtime has made included.
+    code: Vec<Range<u64>>,
     unwinder: UnwinderX86_64<Section>,
     cache: CacheX86_64,
 }
@@ -69,10 +70,19 @@ struct Walk {
     whole: bool,
 }
 
+impl Mapping {
+    /// Whether it is a file's, or the vDSO. Other code is made by a runtime.
+    fn is_named(&self) -> bool {
+        self.file.1 != 0 || self.path == "[vdso]"
+    }
+}
+
 impl Image {
     /// The process as it is mapped now.
     pub(super) fn of(process: &Process, mappings: Vec<Mapping>) -> Self {
-        let mut image = Self { mappings, unwinder: UnwinderX86_64::new(), cache: CacheX86_64::new() };
+        let code = mappings.iter().map(|mapping| mapping.range.clone()).collect();
+        let mappings = mappings.into_iter().filter(Mapping::is_named).collect();
+        let mut image = Self { mappings, code, unwinder: UnwinderX86_64::new(), cache: CacheX86_64::new() };
         for mapping in image.mappings.iter().take(FILES) {
             if let Some(module) = module(process, mapping) {
                 image.unwinder.add_module(module);
@@ -115,7 +125,11 @@ impl Image {
             match self.unwinder.unwind_frame(at, &mut registers, &mut self.cache, read) {
                 Ok(Some(address)) => match FrameAddress::from_return_address(address) {
                     Some(next) => at = next,
-                    None => break true,
+                    // No stack ends so.
+                    None => {
+                        registers = before;
+                        break false;
+                    }
                 },
                 Ok(None) => break true,
                 Err(_) => {
@@ -128,24 +142,26 @@ impl Image {
         Walk { addresses, at, registers, whole }
     }
 
-    /// Goes on where a frame pointer is needed that nobody has told: in the caller's frame it points to the caller's
-    /// own, and above that lies an address to return to. The first place for which the stack ends as stacks do.
+    /// Goes on where a frame pointer is needed that nobody has told: it points to where the caller's own is saved, and
+    /// above that lies an address to return to. Of the places from which each call is one and the stack ends as stacks
+    /// do the one with the longest way: those further up are on it.
     fn guess(&mut self, stuck: &Walk, read: &mut impl FnMut(u64) -> Result<u64, ()>) -> Vec<u64> {
         let sp = stuck.registers.sp();
+        let mut longest = Vec::new();
         for candidate in (sp..sp.saturating_add(FRAME)).step_by(8) {
-            let (Ok(saved), Ok(back)) = (read(candidate), read(candidate + 8)) else { break };
-            let is_frame = saved > candidate && saved - candidate < WHOLE_STACK || saved == 0;
-            if !is_frame || self.mapping(back).is_none() {
+            let Ok(back) = read(candidate + 8) else { break };
+            if self.mapping(back).is_none() {
                 continue;
             }
             let mut registers = stuck.registers;
             registers.set_bp(candidate);
             let walk = self.walk(stuck.at, registers, read);
-            if walk.whole && walk.addresses.len() > 1 {
-                return walk.addresses;
+            let is_code = |address: &u64| self.code.iter().any(|range| range.contains(address));
+            if walk.whole && walk.addresses.len() > longest.len() && walk.addresses.iter().all(is_code) {
+                longest = walk.addresses;
             }
         }
-        Vec::new()
+        longest
     }
 
     pub(super) fn mapping(&self, address: u64) -> Option<&Mapping> {
@@ -194,8 +210,7 @@ fn mapping(line: &str) -> Option<Mapping> {
     let offset = hex(words.next()?)?;
     let (device, inode) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
     let path = words.next().unwrap_or_default().trim_start().to_owned();
-    let named = inode != 0 || path == "[vdso]";
-    (is_code && named).then_some(Mapping { range, offset, file: (device, inode), path })
+    is_code.then_some(Mapping { range, offset, file: (device, inode), path })
 }
 
 /// A part of a file.
@@ -228,6 +243,10 @@ impl Deref for Bytes {
     }
 }
 
+fn is_code(flags: SegmentFlags) -> bool {
+    matches!(flags, SegmentFlags::Elf { p_flags } if p_flags & object::elf::PF_X != 0)
+}
+
 fn module(process: &Process, mapping: &Mapping) -> Option<Module<Section>> {
     let bytes = Arc::new(if mapping.file.1 == 0 {
         let mut copied = vec![0; usize::try_from(mapping.range.end - mapping.range.start).ok()?.min(1 << 20)];
@@ -243,7 +262,8 @@ fn module(process: &Process, mapping: &Mapping) -> Option<Module<Section>> {
     let object = object::File::parse(&**bytes).ok()?;
     let segment = object.segments().find(|segment| {
         let (offset, size) = segment.file_range();
-        (offset & !0xfff..offset + size).contains(&mapping.offset)
+        // The last page of the segment before it may be the first one of this.
+        is_code(segment.flags()) && (offset & !0xfff..offset + size).contains(&mapping.offset)
     })?;
     // Where the file's address 0 is in the process.
     let stated = mapping.offset.wrapping_sub(segment.file_range().0).wrapping_add(segment.address());
@@ -300,8 +320,9 @@ mod tests {
         assert_eq!((found.range, found.offset), (0x55d0_a000..0x55d0_c000, 0x2000));
         assert_eq!((found.file.1, found.path.as_str()), (1234, "/usr/bin/my app"));
         assert_eq!(mapping(&line.replace("r-xp", "r--p")), None);
-        assert_eq!(mapping("7f00-7f01 r-xp 00000000 00:00 0 "), None, "made by a runtime");
-        assert!(mapping("7f00-7f01 r-xp 00000000 00:00 0                  [vdso]").is_some());
+        let named = |line: &str| mapping(line).is_some_and(|mapping| mapping.is_named());
+        assert!(!named("7f00-7f01 r-xp 00000000 00:00 0 "), "made by a runtime");
+        assert!(named("7f00-7f01 r-xp 00000000 00:00 0                  [vdso]"));
     }
 
     #[test]
