@@ -1,5 +1,5 @@
 //! The line of code of a stall, taken while it lasts. In come the long turns under way at each look, and stalls that are
-//! told of; out go stacks on those stalls. [`plan`] says when to look at which thread, [`worker`] has a process of its
+//! told of; out go stacks on those stalls. [`plan`] says when to look at which thread, `worker` has a process of its
 //! own look ([`reader`]: what is read of a foreign process may be anything), [`sample`] chooses among what was seen.
 //!
 //! Nothing here pauses, signals or changes a profiled process: its memory is read while it goes on.
