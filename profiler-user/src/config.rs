@@ -356,6 +356,15 @@ mod tests {
     }
 
     #[test]
+    fn stacks_are_on_until_somebody_says_off() {
+        assert!(Settings::default().stacks());
+        let file: Settings = toml::from_str("stacks = \"off\"").unwrap();
+        assert!(!Settings::default().over(file.clone()).stacks());
+        let line = Settings { stacks: Some(Switch::On), ..Settings::default() };
+        assert!(line.over(file).stacks(), "the command line goes first");
+    }
+
+    #[test]
     fn the_flags_of_one_verb_have_a_table() {
         let text = "color = \"never\"\n[record]\nduration = \"5s\"\noutput = [\"a.json\"]\nformat = \"prom\"\n[trace]\nformat = \"json\"";
         let file: Settings = toml::from_str(text).unwrap();
