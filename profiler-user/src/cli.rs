@@ -33,6 +33,9 @@ pub enum Verb {
     /// A part of the demo's service
     #[command(hide = true)]
     DemoPart { part: String, args: Vec<String> },
+    /// Reads other processes' stacks for hostprof
+    #[command(hide = true)]
+    StackReader,
 }
 
 #[derive(Debug, Args)]

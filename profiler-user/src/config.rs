@@ -17,6 +17,14 @@ use crate::output::style::ColourChoice;
 use crate::parse::route::Pattern;
 use crate::rules::thresholds::Thresholds;
 
+/// A choice between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// A protocol to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,6 +92,9 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Settings")]
     #[serde(deserialize_with = "duration_key")]
     pub stall_threshold: Option<Duration>,
+    /// Where in the code a stall is, read from the process's memory while it lasts [default: on]
+    #[arg(long, value_name = "ON|OFF", hide_possible_values = true, help_heading = "Settings")]
+    pub stacks: Option<Switch>,
     /// Show the kernel half's own diagnostics on stderr
     #[arg(long, help_heading = "Settings")]
     pub log_kernel: bool,
@@ -161,12 +172,18 @@ impl Settings {
             socket_hooks: self.socket_hooks.or(file.socket_hooks),
             loops: first(self.loops, file.loops),
             stall_threshold: self.stall_threshold.or(file.stall_threshold),
+            stacks: self.stacks.or(file.stacks),
             log_kernel: self.log_kernel || file.log_kernel,
             color: self.color.or(file.color),
             record: file.record,
             trace: file.trace,
             rules: file.rules,
         }
+    }
+
+    /// Whether stacks of stalls are taken.
+    pub fn stacks(&self) -> bool {
+        self.stacks != Some(Switch::Off)
     }
 
     /// What the kernel half needs of them.
@@ -336,6 +353,15 @@ mod tests {
         assert_eq!(both.slower_than, Some(Duration::from_millis(5)));
         assert_eq!(both.kernel().ring_size, 8 << 20);
         assert_eq!(both.protocol, [Protocol::Mysql]);
+    }
+
+    #[test]
+    fn stacks_are_on_until_somebody_says_off() {
+        assert!(Settings::default().stacks());
+        let file: Settings = toml::from_str("stacks = \"off\"").unwrap();
+        assert!(!Settings::default().over(file.clone()).stacks());
+        let line = Settings { stacks: Some(Switch::On), ..Settings::default() };
+        assert!(line.over(file).stacks(), "the command line goes first");
     }
 
     #[test]

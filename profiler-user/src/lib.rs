@@ -17,5 +17,6 @@ pub mod parse;
 pub mod report;
 pub mod rules;
 pub mod source;
+pub mod stack;
 pub mod stall;
 pub mod watch;

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             .and_then(|part| demo::run_part(part, &args))
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::new),
+        Verb::StackReader => hostprof::stack::reader::run(),
     };
     result.unwrap_or_else(|error| {
         if command::is_broken_pipe(&error) {

@@ -3,6 +3,7 @@
 
 pub mod cause;
 pub mod kind;
+pub mod place;
 pub mod queries;
 
 use profiler_ebpf::turn::{Turn, flag};
@@ -52,7 +53,7 @@ pub struct BlockedIn {
 }
 
 /// A place in a program's code, innermost first in a stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     pub function: String,
     #[serde(skip_serializing_if = "Option::is_none")]

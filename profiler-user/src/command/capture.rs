@@ -87,7 +87,7 @@ impl Capture {
             source,
             pipeline,
             clock: WallClock::now(),
-            lookout: Lookout::new(settings.kernel().stall_threshold),
+            lookout: Lookout::new(settings.kernel().stall_threshold, settings.stacks()),
             thresholds: settings.rules.clone(),
             active: Active::default(),
             next_verdict: Instant::now() + JUDGE_EVERY,
@@ -194,6 +194,7 @@ impl Capture {
             ("unconfirmed", c(Counter::Demoted) + self.pipeline.other_protocol),
         ];
         let not_parsed = not_parsed.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n));
+        let stacks = self.lookout.stacks();
         let loop_events = [
             ("stalls", c(Counter::Stalls)),
             ("shared_turns", c(Counter::SharedTurns)),
@@ -201,6 +202,10 @@ impl Capture {
             ("wait_lost", c(Counter::WaitLost)),
             ("queries_forgotten", self.pipeline.queries.forgotten),
             ("probe_missed", session.missed_of_loops()),
+            ("stacks_taken", stacks.taken),
+            ("stacks_skipped", stacks.skipped),
+            ("stacks_failed", stacks.failed),
+            ("stacks_late", stacks.late),
         ];
         let loop_events = loop_events.into_iter().filter(|(_, n)| *n > 0);
         let loop_events = loop_events.map(|(name, n)| (name.to_owned(), n));
@@ -280,7 +285,8 @@ fn rights(caps: Capabilities) -> Vec<String> {
         (
             Capability::SysPtrace,
             "Without CAP_SYS_PTRACE there are no executables of other users' processes: services go by their command line. \
-             Nor is it known what their event loops were blocked on and who waited for them: their stalls are of low confidence.",
+             Nor is it known what their event loops were blocked on, where in the code, and who waited for them: their stalls are of low \
+             confidence.",
         ),
         (
             Capability::DacReadSearch,

@@ -16,6 +16,7 @@ use crate::kernel::hooks::{self, SocketHooks, Wait};
 use crate::kernel::session::Session;
 use crate::kernel::{layout, memlock, own};
 use crate::output::style::{ColourChoice, Style, Tone, wrap};
+use crate::stack::reader;
 
 /// The check that can keep `record` from running although the hooks work: it makes a larger table.
 const MEMORY_LOCK: &str = "memory-lock-limit";
@@ -63,7 +64,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
 
 fn examine() -> Findings {
     let mut checks = capabilities();
-    checks.extend([lockdown(), btf(), tracefs(), memory_lock(), namespace()]);
+    checks.extend([lockdown(), btf(), tracefs(), memory_lock(), namespace(), stacks()]);
     let room = checks.iter().all(|check| check.ok || check.id != MEMORY_LOCK);
     let hooks = try_hooks(&mut checks);
     Findings { checks, can_record: room && hooks }
@@ -75,7 +76,7 @@ fn capabilities() -> Vec<Check> {
         (Capability::Perfmon, "reads the kernel's memory; without it nothing can be recorded"),
         (
             Capability::SysPtrace,
-            "executables of other users' processes; without it services go by their command line",
+            "executables of other users' processes and the stacks of stalls; without it services go by their command line",
         ),
         (Capability::DacReadSearch, "processes of other users; without it only as far as /proc allows"),
         (Capability::SysAdmin, "time spent in hostprof's own probes; without it this is not known"),
@@ -120,6 +121,15 @@ fn namespace() -> Check {
         "names processes: the kernel tells their numbers as the initial pid namespace has them",
         own::namespace_problem().map(str::to_owned),
         "start hostprof in the host's pid namespace (docker run --pid=host, hostPID: true)",
+    )
+}
+
+fn stacks() -> Check {
+    Check::new(
+        "stacks",
+        "the line of code of a stall of an event loop, read from the process's memory",
+        reader::problem(),
+        "run as root with kernel.yama.ptrace_scope below 3, or with --stacks off",
     )
 }
 

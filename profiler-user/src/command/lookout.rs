@@ -17,6 +17,7 @@ use crate::clock::{WallClock, monotonic, thread_cpu};
 use crate::kernel::own;
 use crate::kernel::session::Session;
 use crate::report::{LoopRow, StallRow};
+use crate::stack::{Counts, Long, Stacks};
 use crate::stall::Stall;
 use crate::watch::Watch;
 use crate::watch::sight::Descriptors;
@@ -48,6 +49,7 @@ pub struct Lookout {
     sight: Descriptors,
     table: Vec<Loop>,
     loops: Loops,
+    stacks: Stacks,
     inquiry: Inquiry,
     told: Vec<Told>,
     /// Those under way when last told of.
@@ -60,12 +62,15 @@ pub struct Lookout {
 }
 
 impl Lookout {
-    pub fn new(threshold: Duration) -> Self {
+    /// Turns of `threshold` and more are stalls. `stacks`: whether their stacks are taken.
+    pub fn new(threshold: Duration, stacks: bool) -> Self {
+        let numbered = own::numbers_are_the_kernels();
         Self {
             watch: Watch::new(threshold.as_nanos() as u64),
-            sight: Descriptors::new(own::numbers_are_the_kernels()),
+            sight: Descriptors::new(numbered),
             table: Vec::new(),
             loops: Loops::default(),
+            stacks: Stacks::new(stacks && numbered, threshold.as_nanos() as u64),
             inquiry: Inquiry::default(),
             told: Vec::new(),
             open: Vec::new(),
@@ -86,6 +91,11 @@ impl Lookout {
         self.loops.overflowed
     }
 
+    /// What happened to looks at stalled threads.
+    pub fn stacks(&self) -> Counts {
+        self.stacks.counts
+    }
+
     /// When it is time to look again.
     pub fn next(&self) -> Instant {
         self.next
@@ -99,6 +109,7 @@ impl Lookout {
             return;
         }
         let begun = Instant::now();
+        self.stacks.collect();
         self.ended(session, pipeline, clock);
         if begun < self.next {
             return;
@@ -119,12 +130,14 @@ impl Lookout {
         self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         running.retain(|stall| pipeline.wants_stall(stall));
         running.iter_mut().for_each(|stall| pipeline.queries.dress(stall));
+        running.iter_mut().for_each(|stall| self.stacks.dress(stall));
         self.open.retain(|open| {
             now.saturating_sub(open.turn.end) < STALE_NS && !running.iter().any(|stall| is_same(open, stall))
         });
         self.open.extend(running.iter().cloned());
         self.tell(running, pipeline);
         self.forget(pipeline);
+        self.ask(pipeline);
         self.next = begun + EVERY.max(self.cost * SHARE);
     }
 
@@ -140,6 +153,8 @@ impl Lookout {
         self.open = self.watch.running(&self.table, now, &mut self.sight);
         self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         self.open.retain(|stall| pipeline.wants_stall(stall));
+        self.stacks.collect();
+        self.open.iter_mut().for_each(|stall| self.stacks.dress(stall));
     }
 
     /// The rows of the report, once the last records have come. Stalls that still went on at the last look are in it.
@@ -178,6 +193,7 @@ impl Lookout {
             self.watch.ended(stall, monotonic(), &mut self.sight);
             pipeline.queries.over(stall);
             pipeline.queries.dress(stall);
+            self.stacks.dress(stall);
             self.loops.stall(stall, start(stall, clock));
             self.open.retain(|open| !is_same(open, stall));
         }
@@ -201,6 +217,18 @@ impl Lookout {
                 loops.turns(l, turns);
             }
         }
+    }
+
+    /// Has the stacks of long turns looked at.
+    fn ask(&mut self, pipeline: &mut Pipeline) {
+        let now = monotonic();
+        let mut long = self.watch.long(&self.table, now, self.stacks.least());
+        long.retain(|(turn, _)| Stall::of(*turn, true).is_some_and(|stall| pipeline.wants_stall(&stall)));
+        let long: Vec<_> = long
+            .into_iter()
+            .map(|(turn, serves)| Long { turn, serves: serves || pipeline.serves(turn.tid) })
+            .collect();
+        self.stacks.look(&long, now);
     }
 
     fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {

@@ -144,6 +144,12 @@ impl Watch {
         running
     }
 
+    /// The turns under way of `least` ns and more, and whether each is of a set that had accepted connections.
+    pub fn long(&self, loops: &[Loop], now: u64, least: u64) -> Vec<(Turn, bool)> {
+        let turns = longer(loops, now, least).into_iter();
+        turns.map(|turn| (turn, self.serves(key(turn.pid, turn.set), now))).collect()
+    }
+
     /// Those that were under way at this look, and blocked on a connection. One that goes on and on asks only when it is
     /// told of.
     pub fn asking(&self, now: u64) -> Vec<Asking> {
@@ -159,14 +165,11 @@ impl Watch {
 
     /// The turns under way that are stalls.
     fn stalled(&self, loops: &[Loop], now: u64) -> Vec<Turn> {
-        let turns = loops.iter().filter_map(|l| l.at(now));
-        let mut long: Vec<_> =
-            turns.filter(|turn| turn.length() >= self.threshold && is_whole(turn)).collect();
-        if !long.is_empty() {
-            let shared = Shared::of(loops, now);
-            long.retain(|turn| !shared.has(turn));
-        }
-        long
+        longer(loops, now, self.threshold)
+    }
+
+    fn serves(&self, set: u64, now: u64) -> bool {
+        self.serving.get(&set).is_some_and(|at| now.saturating_sub(*at) < SERVING_NS)
     }
 
     /// A stall is over: adds what was found out while it lasted, or at least now.
@@ -204,8 +207,7 @@ impl Watch {
                 self.serving.insert(set, now);
             }
         }
-        let serves = self.serving.get(&set).is_some_and(|at| now.saturating_sub(*at) < SERVING_NS);
-        stall.confidence = if serves { Confidence::High } else { Confidence::Low };
+        stall.confidence = if self.serves(set, now) { Confidence::High } else { Confidence::Low };
     }
 }
 
@@ -260,6 +262,17 @@ impl Shared {
     fn has(&self, turn: &Turn) -> bool {
         self.0.get(&key(turn.pid, turn.set)).is_some_and(|(tid, shared)| *shared || *tid != turn.tid)
     }
+}
+
+/// The turns under way of `least` ns and more, of loops with a set of their own.
+fn longer(loops: &[Loop], now: u64, least: u64) -> Vec<Turn> {
+    let turns = loops.iter().filter_map(|l| l.at(now));
+    let mut long: Vec<_> = turns.filter(|turn| turn.length() >= least && is_whole(turn)).collect();
+    if !long.is_empty() {
+        let shared = Shared::of(loops, now);
+        long.retain(|turn| !shared.has(turn));
+    }
+    long
 }
 
 /// Whether a loop was read at one instant: its thread goes on while it is read.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::time_of_day;
 use crate::output::style::{Style, Tone, clean, units};
 use crate::stall::cause::Cause;
-use crate::stall::{BlockedIn, Kind, Queries, Stall, Waiting};
+use crate::stall::{BlockedIn, Kind, Queries, Stall, Waiting, place};
 
 /// A stall as JSON: the names are those of the report's rows.
 #[derive(Debug, Serialize)]
@@ -31,6 +31,7 @@ pub fn text(stall: &Stall, service: &str, at: Timestamp, style: &Style) -> Strin
         parts.iter().map(|(name, part)| format!("{name} {}", units::duration(*part))).collect();
     let calls: Vec<_> = stall.blocked_in.iter().map(call).collect();
     let mut fields = vec![units::duration(stall.seconds), why(stall).to_owned()];
+    fields.extend(place::of(&stall.stack).map(|frame| format!("at {}", clean(&place::short(frame)))));
     fields.extend(stall.queries.as_ref().map(queries));
     fields.extend(parts);
     if !calls.is_empty() {

@@ -1,0 +1,40 @@
+//! Other processes' memory, read while they go on (process_vm_readv(2)); and how much of its own the reader has.
+
+use std::fs;
+
+/// `N` bytes at an address; None where they are not all to be had.
+pub(super) fn read<const N: usize>(pid: u32, address: u64) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    (read_into(pid, address, &mut bytes) == N).then_some(bytes)
+}
+
+/// Reads as many bytes as are to be had, and says how many that were.
+pub(super) fn read_into(pid: u32, address: u64, bytes: &mut [u8]) -> usize {
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
+    // SAFETY: the kernel writes at most as many bytes as the slice has; the other address is the other process's.
+    let got = unsafe { libc::process_vm_readv(pid as i32, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(got).unwrap_or(0)
+}
+
+/// Memory of the reader that is no file's, bytes.
+pub(super) fn own() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_and_what_is_not() {
+        let word = 0x1234_5678_u32;
+        let own = std::process::id();
+        assert_eq!(read::<4>(own, &raw const word as u64), Some(word.to_ne_bytes()));
+        assert_eq!(read::<4>(own, 8), None);
+        assert_eq!(read::<4>(u32::MAX, 8), None);
+        assert!(super::own().is_some_and(|bytes| bytes > 0));
+    }
+}

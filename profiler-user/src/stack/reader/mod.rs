@@ -1,0 +1,142 @@
+//! The reader: a process of hostprof's own that reads other processes' memory and the files of their programs. In come
+//! threads to look at, a line each, out go their stacks.
+//!
+//! A process of its own, since what it reads changes while it reads, and files that it maps may shrink: that can end it
+//! or fill its memory, and must not end or fill hostprof. See docs/decisions.
+
+mod memory;
+mod native;
+mod perf_map;
+mod process;
+mod python;
+mod sampler;
+mod symbols;
+mod unwind;
+
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, channel};
+
+use self::native::Call;
+use self::process::{Kind, Process};
+use self::symbols::Symbols;
+use super::wire::{Answer, Ask, Problem};
+use crate::clock::monotonic;
+use crate::kernel::caps::{Capabilities, Capability};
+use crate::stall::{Frame, Holder};
+
+/// The verb that makes hostprof a reader.
+pub const VERB: &str = "stack-reader";
+
+/// Frames kept of a stack, the innermost.
+const FRAMES: usize = 32;
+/// Memory of its own that the reader may take: then it ends, and is started anew.
+const MEMORY: u64 = 512 << 20;
+/// Above this it forgets what it keeps, between two looks.
+const ENOUGH: u64 = 96 << 20;
+
+/// A stack, and who had the interpreter's lock.
+type Seen = (Vec<Frame>, Option<Holder>);
+
+/// What was found at once: all of it, or calls that want names.
+enum Found {
+    Seen(Seen),
+    Calls(Process, Vec<Call>),
+}
+
+/// All that is kept between looks.
+#[derive(Default)]
+struct Readers {
+    pythons: python::Pythons,
+    natives: native::Natives,
+}
+
+/// Runs the reader until nobody asks any more.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let limit = libc::rlimit { rlim_cur: MEMORY, rlim_max: MEMORY };
+    // SAFETY: setrlimit reads the struct given.
+    if unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    // Names are looked up in a thread of their own: the next stall does not wait until they are found.
+    let (nameless, to_name) = channel();
+    std::thread::Builder::new().name("names".into()).spawn(move || name(&to_name))?;
+    let mut readers = Readers::default();
+    for line in io::stdin().lock().lines() {
+        let ask: Ask = serde_json::from_str(&line?)?;
+        let begun = monotonic();
+        let found = readers.read(ask);
+        let mut answer =
+            Answer { ask, begun, ended: monotonic(), stack: Vec::new(), holder: None, problem: None };
+        match found {
+            Ok(Found::Calls(process, calls)) => nameless.send((answer, process, calls))?,
+            Ok(Found::Seen((stack, holder))) => {
+                (answer.stack, answer.holder) = (stack, holder);
+                say(answer)?;
+            }
+            Err(problem) => {
+                answer.problem = Some(problem);
+                say(answer)?;
+            }
+        }
+        if memory::own().is_some_and(|bytes| bytes > ENOUGH) {
+            readers = Readers::default();
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Names calls, and says them, until there are no more.
+fn name(to_name: &Receiver<(Answer, Process, Vec<Call>)>) {
+    let mut symbols = Symbols::default();
+    while let Ok((mut answer, process, calls)) = to_name.recv() {
+        answer.stack = native::named(&calls, &process, &mut symbols);
+        if say(answer).is_err() {
+            return;
+        }
+        if memory::own().is_some_and(|bytes| bytes > ENOUGH) {
+            symbols = Symbols::default();
+        }
+    }
+}
+
+fn say(mut answer: Answer) -> io::Result<()> {
+    answer.stack.truncate(FRAMES);
+    if let Some(holder) = &mut answer.holder {
+        holder.stack.truncate(FRAMES);
+    }
+    let mut line = serde_json::to_string(&answer)?;
+    line.push('\n');
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()
+}
+
+/// Why no process's memory can be read; None if it can, as far as is known beforehand.
+pub fn problem() -> Option<String> {
+    // Nobody may read another's memory then, whatever its rights (Documentation/admin-guide/LSM/Yama.rst).
+    const NOBODY: &str = "3";
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    if scope.trim() == NOBODY {
+        return Some("kernel.yama.ptrace_scope is 3: no process may read another's memory".to_owned());
+    }
+    let caps = Capabilities::current().ok()?;
+    (!caps.has(Capability::SysPtrace)).then(|| format!("this process has no {}", Capability::SysPtrace))
+}
+
+impl Readers {
+    fn read(&mut self, ask: Ask) -> Result<Found, Problem> {
+        let process = Process::of(ask.pid).ok_or(Problem::Unreadable)?;
+        let python = match process.kind() {
+            Kind::Foreign => return Err(Problem::Unreadable),
+            Kind::Native => None,
+            Kind::Python => Some(self.pythons.look(&process, ask.tid)),
+        };
+        match python {
+            Some(Ok(seen)) if !seen.0.is_empty() => Ok(Found::Seen(seen)),
+            Some(Err(Problem::Torn)) => Err(Problem::Torn),
+            // A thread that runs no Python, or a Python that is not known.
+            _ => self.natives.look(&process, ask.tid).map(|calls| Found::Calls(process, calls)),
+        }
+    }
+}

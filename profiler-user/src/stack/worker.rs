@@ -1,0 +1,190 @@
+//! The reader, a process of its own, and the threads that speak with it, so that no look at the loops ever waits for it.
+//! A reader that crashes, or takes too long, is ended and started anew for the next look.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use log::debug;
+
+use super::reader;
+use super::wire::{Answer, Ask, Problem};
+use crate::clock::monotonic;
+
+/// Looks, and answers, that wait at the most; more looks are refused.
+const WAITING: usize = 64;
+/// A look that takes longer is given up: reading a foreign program's debug information for the first time takes most.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A reader that had nothing to do for so long is ended.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The thread that speaks with the reader.
+#[derive(Debug)]
+pub(super) struct Worker {
+    events: Option<SyncSender<Event>>,
+    answers: Receiver<Answer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the worker waits for.
+#[derive(Debug)]
+enum Event {
+    Ask(Ask),
+    /// A line of the reader's; None: it has ended.
+    Said(u64, Option<String>),
+    End,
+}
+
+impl Worker {
+    /// None where no thread can be had: then there are no stacks.
+    pub(super) fn start() -> Option<Self> {
+        let (events, to_do) = sync_channel(WAITING);
+        let (done, answers) = channel();
+        let mut work = Work { events: events.clone(), done, reader: None, asked: VecDeque::new(), number: 0 };
+        let thread =
+            std::thread::Builder::new().name("stacks".into()).spawn(move || work.until_the_end(&to_do));
+        match thread {
+            Ok(thread) => Some(Self { events: Some(events), answers, thread: Some(thread) }),
+            Err(e) => {
+                debug!("no stacks: {e}");
+                None
+            }
+        }
+    }
+
+    /// Has a thread looked at; false where too many wait already.
+    pub(super) fn ask(&mut self, ask: Ask) -> bool {
+        self.events.as_ref().is_some_and(|events| events.try_send(Event::Ask(ask)).is_ok())
+    }
+
+    /// What was seen, one look at a time.
+    pub(super) fn answer(&mut self) -> Option<Answer> {
+        self.answers.try_recv().ok()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let (Some(events), Some(thread)) = (self.events.take(), self.thread.take())
+            && events.send(Event::End).is_ok()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the worker's thread has.
+struct Work {
+    events: SyncSender<Event>,
+    done: Sender<Answer>,
+    reader: Option<Reader>,
+    /// Looks that have no answer yet, and since when, in the order in which the reader begins them.
+    asked: VecDeque<(Ask, Instant)>,
+    /// Of the reader: what one that was ended has still said is not the next one's.
+    number: u64,
+}
+
+impl Work {
+    fn until_the_end(&mut self, to_do: &Receiver<Event>) {
+        loop {
+            let patience = match self.asked.front() {
+                Some((_, since)) => PATIENCE.saturating_sub(since.elapsed()),
+                None => IDLE,
+            };
+            match to_do.recv_timeout(patience) {
+                Ok(Event::Ask(ask)) => self.ask(ask),
+                Ok(Event::Said(number, said)) if number == self.number => self.said(said),
+                Ok(Event::Said(..)) => {}
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.give_up(),
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        self.asked.push_back((ask, Instant::now()));
+        let started = match &mut self.reader {
+            Some(reader) => Ok(reader),
+            None => {
+                self.number += 1;
+                Reader::start(self.number, self.events.clone()).map(|reader| self.reader.insert(reader))
+            }
+        };
+        if let Err(e) = started.and_then(|reader| reader.ask(ask)) {
+            debug!("no stack of {}: {e}", ask.tid);
+            self.give_up();
+        }
+    }
+
+    fn said(&mut self, line: Option<String>) {
+        let answer = line.and_then(|line| serde_json::from_str::<Answer>(&line).ok());
+        let Some(answer) = answer else { return self.give_up() };
+        self.asked.retain(|(ask, _)| *ask != answer.ask);
+        let _ = self.done.send(answer);
+    }
+
+    /// Ends the reader. What it has been at longest is to blame.
+    fn give_up(&mut self) {
+        self.reader = None;
+        let now = monotonic();
+        let problems = std::iter::once(Problem::Fatal).chain(std::iter::repeat(Problem::Torn));
+        for ((ask, _), problem) in self.asked.drain(..).zip(problems) {
+            let _ = self.done.send(Answer::none(ask, now, now, problem));
+        }
+    }
+}
+
+/// A running reader; ended when dropped.
+#[derive(Debug)]
+struct Reader {
+    child: Child,
+    input: ChildStdin,
+}
+
+impl Reader {
+    fn start(number: u64, events: SyncSender<Event>) -> io::Result<Self> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("hostprof").arg(reader::VERB);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // Ctrl-C goes to the whole foreground group: the reader's end is ours to say.
+        command.process_group(0);
+        let mut child = command.spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("no pipes"));
+        };
+        debug!("reader {} started", child.id());
+        let reader = Self { child, input };
+        std::thread::Builder::new()
+            .name("stacks-answers".into())
+            .spawn(move || listen(output, number, &events))?;
+        Ok(reader)
+    }
+
+    fn ask(&mut self, ask: Ask) -> io::Result<()> {
+        let line = serde_json::to_string(&ask)?;
+        writeln!(self.input, "{line}")
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // It is ours, and holds nothing that it would have to put in order.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Passes on what the reader says, until it ends or nobody listens any more.
+fn listen(output: ChildStdout, number: u64, events: &SyncSender<Event>) {
+    for line in BufReader::new(output).lines() {
+        let Ok(line) = line else { break };
+        if events.send(Event::Said(number, Some(line))).is_err() {
+            return;
+        }
+    }
+    let _ = events.send(Event::Said(number, None));
+}
