@@ -56,12 +56,17 @@ fn twenty_thousand_paths_and_statements_stay_under_64_mb_and_are_counted() {
     // Every exchange is in some row; on a machine that gives the reader no time, or lost and counted.
     let mut lost = report.lost();
     let ring_full = lost.remove("ring_full").unwrap_or(0);
+    // With the records of exchanges those of processes may go.
+    if ring_full > 0 {
+        lost.remove("notice_lost");
+    }
     let mut seen = 0;
     for role in ["server", "client"] {
         seen += report.rows("http").role(role).count();
-        seen += report.rows("mysql").role(role).filter(|row| row["command"] != "handshake").count();
+        seen += report.rows("mysql").role(role).count();
     }
-    assert_eq!(seen + ring_full, 4 * MANY, "{:?}", report.lost());
+    // Each has two ends, and so has MySQL's handshake.
+    assert_eq!(seen + ring_full, 4 * MANY + 2, "{:?}", report.lost());
     assert!(ring_full < MANY / 10, "too much was lost to show anything: {ring_full}");
     let rows = |table: &str| report.json()[table].as_array().unwrap().len();
     println!("rows: {} http, {} mysql; lost {:?}", rows("http"), rows("mysql"), report.lost());

@@ -2,13 +2,14 @@
 //! Judged against nginx's access log and the client's own count.
 
 use std::{
+    process,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
 use hostprof_tests::{
-    HttpClient, Nginx, Recording, http_truth::settled_log, midway::Going, process::wait_for, require_root,
-    wrk,
+    HttpClient, Nginx, Recording, hostile, http_truth::settled_log, midway::Going, process::wait_for,
+    require_root, wrk,
 };
 
 const SERVER: &str =
@@ -62,6 +63,25 @@ fn a_reader_that_stood_still_counts_what_it_missed_and_catches_up() {
     // It stood still for a fifth of them: had it not caught up, far more would be missing.
     assert!(missed < sent / 4, "{missed} of {sent} lost");
     nginx.stop().unwrap();
+}
+
+#[test]
+fn what_was_seen_and_what_was_lost_is_what_was_sent() {
+    require_root().unwrap();
+    let own = process::id().to_string();
+    let recording = Recording::start(&["--pid", &own, "--ring-size", "256K"]).unwrap();
+    // The ring takes some 300 of the 2,000 records that come meanwhile.
+    signal(recording.pid(), libc::SIGSTOP);
+    hostile::http(1_000).unwrap();
+    signal(recording.pid(), libc::SIGCONT);
+    hostile::http(1_000).unwrap();
+    let report = recording.finish().unwrap();
+    let lost = report.lost();
+    let missed = lost.get("ring_full").copied().unwrap_or(0);
+    let seen = ["server", "client"].map(|role| report.rows("http").role(role).count());
+    println!("{seen:?} seen, {lost:?}");
+    assert!(missed > 1_000, "it did not stand still: {lost:?}");
+    assert_eq!(seen[0] + seen[1] + missed, 4_000, "{seen:?} seen, {lost:?}");
 }
 
 #[test]
