@@ -49,7 +49,7 @@ fn python(database: &Database) -> Matrix {
         ("fsync", Does::waits_on("fsync", "/")),
         ("flock", Does::waits_on("flock", "/")),
         ("subprocess", Does::waits("wait4")),
-        ("nested", Does::waits_on("epoll_wait", "anon_inode:[eventpoll]")),
+        ("nested", Does::waits_on("epoll_wait", "pipe:")),
     ]
 }
 
@@ -58,7 +58,7 @@ fn node() -> Matrix {
         ("sleep", Does::waits("futex")),
         ("spin", Does::Computes),
         ("json", Does::Computes),
-        ("exec", Does::waits_on("epoll_pwait", "anon_inode:[eventpoll]")),
+        ("exec", Does::waits_on("epoll_pwait", "subprocess ")),
         ("fsync", Does::waits_on("fsync", "/")),
     ]
 }

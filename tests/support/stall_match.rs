@@ -127,7 +127,8 @@ impl Pair<'_> {
 impl Does {
     /// The right causes, by the kernel's own count of the handler's time: whatever took most of it.
     fn causes(&self, held: &Held) -> Vec<&'static str> {
-        let waited = (held.seconds - held.on_cpu - held.run_queue).max(0.0);
+        // Who waits often waits for a CPU after each time.
+        let waited = (held.seconds - held.on_cpu).max(0.0);
         let waits: &[&str] = if *self == Self::Computes { &[] } else { &["blocking-call"] };
         let parts = [
             (held.on_cpu, &["cpu"][..]),
