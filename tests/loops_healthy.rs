@@ -108,6 +108,7 @@ fn loops_at_full_rate() -> Result<()> {
     }
     for _ in 0..2_000 {
         redis.ping()?;
+        thread::sleep(Duration::from_millis(1));
     }
     let report = recording.finish()?;
     for (server, runtime) in servers.into_iter().zip(runtimes) {
@@ -120,6 +121,7 @@ fn loops_at_full_rate() -> Result<()> {
     seen(&report, "nginx", &nginx.pids(), 100)?;
     nginx.stop()?;
     no_stall(&report, "redis", &[redis.pid()])?;
+    seen(&report, "redis", &[redis.pid()], 1_000)?;
     redis.stop()
 }
 

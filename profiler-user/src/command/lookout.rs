@@ -19,8 +19,9 @@ use crate::kernel::session::Session;
 use crate::report::{LoopRow, StallRow};
 use crate::stack::{Counts, Long, Stacks};
 use crate::stall::Stall;
-use crate::watch::Watch;
+use crate::watch::census::Census;
 use crate::watch::sight::Descriptors;
+use crate::watch::{Sight, Watch};
 
 /// The table is read so often; less where reading it takes long.
 const EVERY: Duration = Duration::from_millis(25);
@@ -47,6 +48,7 @@ pub struct Told {
 pub struct Lookout {
     watch: Watch,
     sight: Descriptors,
+    census: Census,
     table: Vec<Loop>,
     loops: Loops,
     stacks: Stacks,
@@ -68,6 +70,7 @@ impl Lookout {
         Self {
             watch: Watch::new(threshold.as_nanos() as u64),
             sight: Descriptors::new(numbered),
+            census: Census::default(),
             table: Vec::new(),
             loops: Loops::default(),
             stacks: Stacks::new(stacks && numbered, threshold.as_nanos() as u64),
@@ -189,8 +192,8 @@ impl Lookout {
     fn add_ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
         let mut stalls = pipeline.stalls.take();
         stalls.retain(|stall| pipeline.wants_stall(stall));
+        stalls.retain_mut(|stall| self.watch.ended(stall, monotonic(), &mut self.sight));
         for stall in &mut stalls {
-            self.watch.ended(stall, monotonic(), &mut self.sight);
             pipeline.queries.over(stall);
             pipeline.queries.dress(stall);
             self.stacks.dress(stall);
@@ -239,6 +242,12 @@ impl Lookout {
         let now = monotonic();
         for l in &self.table {
             if self.loops.see(l, pipeline.serves(l.turn.tid), now) {
+                session.measure(l.task);
+            }
+        }
+        for l in self.census.pick(&self.table, |l| self.loops.serves(l), now) {
+            let found = self.sight.connections(l.turn.pid, l.turn.set).unwrap_or_default();
+            if found.accepted > 0 && self.loops.see(&l, true, now) {
                 session.measure(l.task);
             }
         }

@@ -5,6 +5,7 @@
 //! A loop is taken for a server's (high confidence) when its set had an accepted connection while it stalled. Pure but
 //! for [`Sight`].
 
+pub mod census;
 mod process;
 mod quota;
 pub mod sight;
@@ -43,6 +44,9 @@ pub trait Sight {
     /// The connections in a set.
     fn connections(&mut self, pid: u32, set: i32) -> Option<Connections>;
 
+    /// Whether there certainly is no such set any more.
+    fn is_gone(&mut self, pid: u32, set: i32) -> bool;
+
     /// What a thread waits for in a call, given by number and first argument.
     fn target(&mut self, turn: &Turn, call: (u32, u64)) -> Option<Target>;
 
@@ -72,6 +76,8 @@ struct Seen {
     last: u64,
     told: u64,
     connections: Option<Connections>,
+    /// The set is closed: the thread had it for something else than a loop.
+    gone: bool,
     targets: FxHashMap<(u32, u64), Option<Target>>,
     throttled: Option<u64>,
     /// CPU time of the process's other threads when it was first and last looked at: instant and time, ns.
@@ -119,6 +125,8 @@ impl Watch {
             seen.look_at_interpreter(&turn, now, sight);
             // Who waits changes while it lasts.
             seen.connections = sight.connections(turn.pid, turn.set).or(seen.connections);
+            seen.gone = turn.set >= 0 && sight.is_gone(turn.pid, turn.set);
+            let gone = seen.gone;
             let Some(mut stall) = Stall::of(turn, true) else { continue };
             self.dress(&mut stall, now);
             let pause = match stall.confidence {
@@ -128,6 +136,9 @@ impl Watch {
             if let Some(seen) = self.seen.get_mut(&(turn.tid, turn.start)) {
                 seen.next = now + pause;
                 seen.told = now;
+            }
+            if gone && stall.confidence == Confidence::Low {
+                continue;
             }
             told.push(stall);
         }
@@ -141,7 +152,12 @@ impl Watch {
         let running = self.stalled(loops, now).into_iter().filter_map(|turn| Stall::of(turn, true));
         let mut running: Vec<_> = running.collect();
         running.iter_mut().for_each(|stall| self.dress(stall, now));
+        running.retain(|stall| stall.confidence == Confidence::High || !self.is_gone(stall));
         running
+    }
+
+    fn is_gone(&self, stall: &Stall) -> bool {
+        self.seen.get(&(stall.tid, stall.turn.start)).is_some_and(|seen| seen.gone)
     }
 
     /// The turns under way of `least` ns and more, and whether each is of a set that had accepted connections.
@@ -172,8 +188,9 @@ impl Watch {
         self.serving.get(&set).is_some_and(|at| now.saturating_sub(*at) < SERVING_NS)
     }
 
-    /// A stall is over: adds what was found out while it lasted, or at least now.
-    pub fn ended(&mut self, stall: &mut Stall, now: u64, sight: &mut impl Sight) {
+    /// A stall is over: adds what was found out while it lasted, or at least now. False when it was none: the thread had
+    /// closed its set meanwhile, and serves nobody.
+    pub fn ended(&mut self, stall: &mut Stall, now: u64, sight: &mut impl Sight) -> bool {
         let turn = stall.turn;
         let seen = self.seen.entry((turn.tid, turn.start)).or_default();
         if seen.connections.is_none() {
@@ -183,7 +200,8 @@ impl Watch {
         seen.throttled = sight.throttled(&turn).or(seen.throttled);
         seen.look_at_interpreter(&turn, now, sight);
         self.dress(stall, now);
-        self.seen.remove(&(turn.tid, turn.start));
+        let seen = self.seen.remove(&(turn.tid, turn.start)).unwrap_or_default();
+        stall.confidence == Confidence::High || !seen.gone
     }
 
     fn dress(&mut self, stall: &mut Stall, now: u64) {

@@ -3,6 +3,7 @@
 //! CAP_SYS_PTRACE.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,19 @@ impl Sight for Descriptors {
             }
         }
         Some(found)
+    }
+
+    fn is_gone(&mut self, pid: u32, set: i32) -> bool {
+        if !self.numbered {
+            return false;
+        }
+        match fs::read_link(format!("/proc/{pid}/fd/{set}")) {
+            Ok(link) => !link.to_string_lossy().starts_with("anon_inode:"),
+            // The process may be there without the descriptor, or not be there, or not to be looked at.
+            Err(e) => {
+                e.kind() == ErrorKind::NotFound && fs::exists(format!("/proc/{pid}/fd")).unwrap_or(false)
+            }
+        }
     }
 
     fn target(&mut self, turn: &Turn, call: (u32, u64)) -> Option<Target> {

@@ -15,6 +15,7 @@ const FUTEX: u32 = 202;
 #[derive(Default)]
 struct World {
     connections: Option<Connections>,
+    gone: bool,
     asked: Vec<u64>,
     throttled: Option<u64>,
     /// CPU time of other threads, and what each look adds to it.
@@ -24,6 +25,10 @@ struct World {
 impl Sight for World {
     fn connections(&mut self, _: u32, _: i32) -> Option<Connections> {
         self.connections
+    }
+
+    fn is_gone(&mut self, _: u32, _: i32) -> bool {
+        self.gone
     }
 
     fn target(&mut self, _: &Turn, (_, descriptor): (u32, u64)) -> Option<Target> {
@@ -239,4 +244,29 @@ fn what_no_record_comes_for_is_forgotten() {
     assert_eq!(watch.seen.len(), 1);
     watch.look(&[], 2 * SECOND + KEEP_NS, &mut world);
     assert_eq!(watch.seen.len(), 0);
+}
+
+/// A worker that once waited on a set of its own, and closed it, goes on with what it is for.
+#[test]
+fn a_thread_whose_set_is_closed_has_no_loop() {
+    let (mut watch, mut world) = (watch(), World { gone: true, ..World::default() });
+    let mut l = loop_of(11, 5);
+    block(&mut l, FUTEX, 7, SECOND + MS);
+    assert_eq!(watch.look(&[l], SECOND + 200 * MS, &mut world), []);
+    assert_eq!(watch.running(&[l], SECOND + 2_000 * MS, &mut world), []);
+    let mut stall = Stall::of(l.at(SECOND + 2_100 * MS).unwrap(), false).unwrap();
+    assert!(!watch.ended(&mut stall, SECOND + 2_100 * MS, &mut world));
+}
+
+/// A server that closes its set at its end was one all the same.
+#[test]
+fn a_server_that_closes_its_set_has_stalled() {
+    let accepted = Connections { accepted: 1, ..Connections::default() };
+    let (mut watch, mut world) = (watch(), World { connections: Some(accepted), ..World::default() });
+    let l = loop_of(11, 5);
+    assert_eq!(watch.look(&[l], SECOND + 200 * MS, &mut world).len(), 1);
+    (world.connections, world.gone) = (None, true);
+    assert_eq!(watch.look(&[l], SECOND + 2_000 * MS, &mut world).len(), 1);
+    let mut stall = Stall::of(l.at(SECOND + 2_100 * MS).unwrap(), false).unwrap();
+    assert!(watch.ended(&mut stall, SECOND + 2_100 * MS, &mut world));
 }
