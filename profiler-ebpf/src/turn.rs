@@ -33,6 +33,9 @@ pub mod call {
     pub const FAULT: u32 = 0xfffe;
     /// Not known on this kernel.
     pub const UNKNOWN: u32 = 0xffff;
+
+    /// [`super::Call::target`] of a poll of nothing: a sleep.
+    pub const NO_TARGET: u64 = u64::MAX;
 }
 
 /// A system call as far as we look at it.

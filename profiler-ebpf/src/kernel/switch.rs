@@ -69,12 +69,13 @@ fn current_call(state: u32) -> Call {
         return Call { target: 0, nr: call::UNKNOWN, pad: 0 };
     }
     // SAFETY: the helpers return the current task and its saved registers; the offsets come from BTF.
-    let (nr, arg, ret, cx, ip) = unsafe {
+    let (nr, arg, count, ret, cx, ip) = unsafe {
         let regs = h::bpf_task_pt_regs(h::bpf_get_current_task_btf()) as *const u8;
         let word = |offset: u32| *regs.add(offset as usize).cast::<u64>();
         (
             word(CFG.regs_nr()),
             word(CFG.regs_arg0()),
+            word(CFG.regs_arg1()),
             word(CFG.regs_result()),
             word(CFG.regs_cx()),
             word(CFG.regs_ip()),
@@ -85,8 +86,9 @@ fn current_call(state: u32) -> Call {
     }
     let nr = nr as u32;
     let target = if wait::takes_array(nr) {
-        // The first descriptor of `struct pollfd`.
-        user::<i32>(arg).map_or(0, |fd| fd as u32 as u64)
+        // The first descriptor of an array of `struct pollfd`.
+        let first = if count == 0 { None } else { user::<i32>(arg) };
+        first.map_or(call::NO_TARGET, |fd| fd as u32 as u64)
     } else {
         arg
     };

@@ -93,6 +93,7 @@ pub fn of(call: (u32, u64), target: Option<&Target>) -> Kind {
         "nanosleep" | "clock_nanosleep" | "pause" => Kind::Sleep,
         // How many descriptors: none, so it sleeps (as Python before 3.11 does).
         "select" | "pselect6" if argument == 0 => Kind::Sleep,
+        "poll" | "ppoll" if argument == call::NO_TARGET => Kind::Sleep,
         "futex" | "futex_wait" | "futex_waitv" | "flock" | "semop" | "semtimedop" => Kind::Lock,
         // What blocks in it are locks (F_SETLKW, F_OFD_SETLKW).
         "fcntl" => Kind::Lock,
@@ -231,6 +232,8 @@ mod tests {
         assert_eq!(kind("select", 0, None), Kind::Sleep);
         assert_eq!(kind("select", 9, None), Kind::Wait);
         assert_eq!(kind("pselect6", 0, None), Kind::Sleep);
+        assert_eq!(kind("poll", call::NO_TARGET, None), Kind::Sleep);
+        assert_eq!(kind("poll", 0, None), Kind::Wait);
     }
 
     #[test]
