@@ -3,17 +3,20 @@
 
 use profiler_ebpf::histogram::{self, Histogram};
 use profiler_ebpf::loops::Loop;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Series;
 use super::buckets::{Buckets, LOOP_SECONDS};
 use crate::kernel::hooks::Wait;
 use crate::report::{Distribution, LoopRow, StallRow};
-use crate::stall::{Stall, comm};
+use crate::stall::{Confidence, Stall, comm};
 
 /// Loops and stalls in a report at the most.
 const MOST_LOOPS: usize = 1_024;
 const MOST_STALLS: usize = 4_096;
+/// So many of them may be of threads that nobody is known to wait for: those do not take the room of servers.
+const MOST_OTHERS: usize = MOST_STALLS / 2;
+const MOST_OTHER_LOOPS: usize = MOST_LOOPS / 2;
 
 /// A loop as it was last seen: its thread may end at any time.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ struct Known {
 pub struct Loops {
     known: FxHashMap<(u32, u32), Known>,
     stalls: usize,
+    /// Loops that found no room.
+    missed: FxHashSet<(u32, u32)>,
     /// Stalls and loops that found no room.
     pub overflowed: u64,
 }
@@ -42,7 +47,13 @@ impl Loops {
         if !serves && !self.known.contains_key(&key) {
             return false;
         }
-        let Some(known) = self.entry(l, now) else { return false };
+        let Some(known) = self.entry(l, MOST_LOOPS, now) else {
+            // Once each: they are seen again and again.
+            if self.missed.len() < MOST_STALLS && self.missed.insert(key) {
+                self.overflowed += 1;
+            }
+            return false;
+        };
         let new = serves && !known.serves;
         known.serves |= serves;
         known.last = *l;
@@ -65,11 +76,15 @@ impl Loops {
     /// A stall of any thread, over or, at the recording's end, still under way. What is known of the thread's loop
     /// beyond it comes with the next look.
     pub fn stall(&mut self, stall: &Stall, start: String) {
-        if self.stalls >= MOST_STALLS {
+        let room = if stall.confidence == Confidence::High { MOST_STALLS } else { MOST_OTHERS };
+        if self.stalls >= room {
             self.overflowed += 1;
             return;
         }
-        let Some(known) = self.stalled(stall) else { return };
+        let Some(known) = self.stalled(stall) else {
+            self.overflowed += 1;
+            return;
+        };
         known.stalls.push(StallRow { start, stall: stall.clone() });
         self.stalls += 1;
     }
@@ -86,13 +101,14 @@ impl Loops {
         let mut l = Loop { turn: stall.turn, ..Loop::default() };
         (l.turns, l.busy, l.born) = (1, stall.turn.length(), stall.turn.start);
         (l.on_cpu, l.run_queue, l.blocked) = (stall.turn.on_cpu, stall.turn.run_queue, stall.turn.blocked);
-        self.entry(&l, stall.turn.end)
+        let room = if stall.confidence == Confidence::High { MOST_LOOPS } else { MOST_OTHER_LOOPS };
+        self.entry(&l, room, stall.turn.end)
     }
 
-    fn entry(&mut self, l: &Loop, now: u64) -> Option<&mut Known> {
+    /// The loop's entry, a new one only if there are fewer than `room`.
+    fn entry(&mut self, l: &Loop, room: usize, now: u64) -> Option<&mut Known> {
         let key = (l.turn.pid, l.turn.tid);
-        if self.known.len() >= MOST_LOOPS && !self.known.contains_key(&key) {
-            self.overflowed += 1;
+        if self.known.len() >= room && !self.known.contains_key(&key) {
             return None;
         }
         let new = || Known { last: *l, turns: None, seen: now, serves: false, stalls: Vec::new() };
@@ -140,9 +156,10 @@ impl Loops {
             }
             let (pid, comm) = known.named();
             let row = service(pid, &comm).and_then(|service| known.row(service));
-            rows.extend(row.map(|row| LoopRow { stalls, ..row }));
+            // Totals are of the loop's whole life.
+            rows.extend(row.map(|row| LoopRow { stalls, run_queue_seconds: 0.0, late_seconds: 0.0, ..row }));
         }
-        self.known.retain(|_, known| known.serves || !known.stalls.is_empty());
+        self.known.retain(|_, known| known.serves && known.seen >= since || !known.stalls.is_empty());
         sorted(rows)
     }
 }
@@ -297,9 +314,26 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted() {
         let mut loops = Loops::default();
-        for tid in 0..MOST_LOOPS as u32 + 2 {
+        for tid in (0..MOST_LOOPS as u32 + 2).chain([MOST_LOOPS as u32]) {
             loops.see(&seen(tid, 1), true, 2 * SECOND);
         }
         assert_eq!((loops.overflowed, loops.rows(|_, _| Some(String::new())).0.len()), (2, MOST_LOOPS));
+    }
+
+    #[test]
+    fn threads_that_serve_nobody_leave_room_for_servers() {
+        let mut loops = Loops::default();
+        let stall = |tid, confidence| {
+            let mut turn = seen(tid, 0).turn;
+            (turn.start, turn.end) = (SECOND, SECOND + 200_000_000);
+            Stall { confidence, ..Stall::of(turn, false).unwrap() }
+        };
+        for n in 0..MOST_OTHERS + 10 {
+            loops.stall(&stall(n as u32 % 8, Confidence::Low), "now".into());
+        }
+        loops.stall(&stall(9_999, Confidence::High), "now".into());
+        assert_eq!(loops.overflowed, 10);
+        let rows = loops.rows(|_, _| Some(String::new())).0;
+        assert!(rows.iter().any(|row| row.tid == 9_999 && row.stalls.len() == 1));
     }
 }

@@ -14,6 +14,7 @@ use super::pipeline::Pipeline;
 use crate::aggregate::Series;
 use crate::aggregate::loops::Loops;
 use crate::clock::{WallClock, monotonic, thread_cpu};
+use crate::config::Protocol;
 use crate::kernel::own;
 use crate::kernel::session::Session;
 use crate::report::{LoopRow, StallRow};
@@ -33,6 +34,10 @@ const SETS_EVERY: Duration = Duration::from_secs(60);
 const SHARE: u32 = 50;
 /// A stall that clients wait for and that was not told of for so long is over.
 const STALE_NS: u64 = 2_500_000_000;
+/// A turn of so long may become a stall, ns.
+const LONG_NS: u64 = 20_000_000;
+/// Control groups are read so often at the most, ns: the kernel sums up over all CPUs for it.
+const GROUPS_EVERY_NS: u64 = 90_000_000;
 /// Stalls that wait to be taken at the most.
 const MOST: usize = 4_096;
 
@@ -122,7 +127,7 @@ impl Lookout {
             self.turns(session);
             self.next_turns = begun + TURNS_EVERY.max(begun.elapsed() * SHARE);
         }
-        self.sight.sample(&self.table, monotonic());
+        self.sample(monotonic());
         if begun >= self.next_sets {
             let sets: FxHashSet<_> = self.table.iter().map(|l| claim::key(l.turn.pid, l.turn.set)).collect();
             session.keep_sets(|set| sets.contains(&set));
@@ -152,7 +157,7 @@ impl Lookout {
         self.read(session, pipeline);
         self.turns(session);
         let now = monotonic();
-        self.sight.sample(&self.table, now);
+        self.sample(now);
         self.open = self.watch.running(&self.table, now, &mut self.sight);
         self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         self.open.retain(|stall| pipeline.wants_stall(stall));
@@ -184,7 +189,7 @@ impl Lookout {
         if pipeline.stalls.is_empty() {
             return;
         }
-        self.sight.sample(&self.table, monotonic());
+        self.sight.sample(pipeline.stalls.iter().map(|stall| stall.pid), 0, monotonic());
         self.inquiry.of_ended(session, pipeline);
         self.add_ended(pipeline, clock);
     }
@@ -229,9 +234,21 @@ impl Lookout {
         long.retain(|(turn, _)| Stall::of(*turn, true).is_some_and(|stall| pipeline.wants_stall(&stall)));
         let long: Vec<_> = long
             .into_iter()
-            .map(|(turn, serves)| Long { turn, serves: serves || pipeline.serves(turn.tid) })
+            .map(|(turn, serves)| Long {
+                turn,
+                serves: serves || pipeline.serves(turn.tid) == Some(Protocol::Http),
+            })
             .collect();
         self.stacks.look(&long, now);
+    }
+
+    /// Notes for how long the control groups of loops have been throttled that serve, or are in a long turn.
+    fn sample(&mut self, now: u64) {
+        let Self { table, loops, sight, .. } = self;
+        let wanted = table
+            .iter()
+            .filter(|l| loops.serves(l) || l.open != 0 && now.saturating_sub(l.turn.start) >= LONG_NS);
+        sight.sample(wanted.map(|l| l.turn.pid), GROUPS_EVERY_NS, now);
     }
 
     fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {
@@ -241,13 +258,14 @@ impl Lookout {
         self.cost = thread_cpu().saturating_sub(before);
         let now = monotonic();
         for l in &self.table {
-            if self.loops.see(l, pipeline.serves(l.turn.tid), now) {
+            if self.loops.see(l, pipeline.serves(l.turn.tid) == Some(Protocol::Http), now) {
                 session.measure(l.task);
             }
         }
+        self.watch.note(&self.table, |tid| pipeline.serves(tid));
         for l in self.census.pick(&self.table, |l| self.loops.serves(l), now) {
             let found = self.sight.connections(l.turn.pid, l.turn.set).unwrap_or_default();
-            if found.accepted > 0 && self.loops.see(&l, true, now) {
+            if found.are_a_servers(pipeline.serves(l.turn.tid)) && self.loops.see(&l, true, now) {
                 session.measure(l.task);
             }
         }

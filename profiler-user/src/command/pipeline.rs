@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use profiler_ebpf::conn::Conn;
 use profiler_ebpf::record::Record;
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use super::filter::Filter;
 use crate::aggregate::Aggregator;
 use crate::attribute::process::ProcessTable;
 use crate::attribute::service::Services;
-use crate::config::Settings;
-use crate::exchange::Exchange;
+use crate::config::{Protocol, Settings};
+use crate::exchange::{Call, Exchange};
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
 use crate::report::Role;
@@ -35,7 +35,7 @@ pub struct Pipeline {
     /// Exchanges whose process was gone before anything of it was known.
     pub identity_gone: u64,
     /// Threads that have served a request.
-    servers: FxHashSet<u32>,
+    servers: FxHashMap<u32, Protocol>,
     /// Stalls of event loops that nobody has taken yet.
     pub stalls: Stalls,
     /// What their threads asked of databases.
@@ -62,7 +62,7 @@ impl Pipeline {
             filter: Filter::new(settings.clone(), proc_root.into()),
             filtered: 0,
             identity_gone: 0,
-            servers: FxHashSet::default(),
+            servers: FxHashMap::default(),
             stalls: Stalls::default(),
             queries: Ledger::default(),
             other_protocol: 0,
@@ -103,9 +103,9 @@ impl Pipeline {
         }
     }
 
-    /// Whether this thread has served a request.
-    pub fn serves(&self, tid: u32) -> bool {
-        self.servers.contains(&tid)
+    /// The protocol in which this thread has answered.
+    pub fn serves(&self, tid: u32) -> Option<Protocol> {
+        self.servers.get(&tid).copied()
     }
 
     /// The service of a loop's process, if the loop passes the filters.
@@ -149,8 +149,16 @@ impl Pipeline {
                 return None;
             }
         };
-        if exchange.role == Role::Server && self.servers.len() < MOST_SERVERS {
-            self.servers.insert(exchange.tid);
+        if exchange.role == Role::Server {
+            if self.servers.len() >= MOST_SERVERS {
+                // Those that still serve come again at once.
+                self.servers.clear();
+            }
+            let protocol = match exchange.call {
+                Call::Http(_) => Protocol::Http,
+                Call::Mysql(_) => Protocol::Mysql,
+            };
+            self.servers.insert(exchange.tid, protocol);
         }
         self.queries.finished(&exchange);
         let process = self.processes.lookup(exchange.pid, &exchange.comm);

@@ -145,9 +145,12 @@ impl Ledger {
             thread.retain(|asked| asked.last < start || asked.start > end);
             self.kept -= before - thread.len();
         }
-        if self.over.len() < MOST_STALLS {
-            self.over.insert((tid, start), Over { end, tally });
+        if self.over.len() >= MOST_STALLS
+            && let Some(oldest) = self.over.iter().min_by_key(|(_, over)| over.end).map(|(key, _)| *key)
+        {
+            self.over.remove(&oldest);
         }
+        self.over.insert((tid, start), Over { end, tally });
     }
 
     /// Forgets what no stall can ask for any more. `since` tells when the turn under way of a thread began.
@@ -177,10 +180,14 @@ impl Ledger {
             }
         }
         let (tid, start) = (stall.tid, stall.turn.start);
-        stall.queries = match self.over.get(&(tid, start)) {
+        let found = match self.over.get(&(tid, start)) {
             Some(over) => over.tally.queries(),
             None => self.tally(tid, start, stall.turn.end).queries(),
         };
+        // Of a stall that is forgotten here what was known before stays.
+        if found.is_some() {
+            stall.queries = found;
+        }
         let waited = stall
             .queries
             .as_ref()

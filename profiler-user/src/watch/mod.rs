@@ -2,8 +2,8 @@
 //! out, and what they are blocked on is looked up while it is still there. A record of a finished stall gets what was
 //! found while it lasted.
 //!
-//! A loop is taken for a server's (high confidence) when its set had an accepted connection while it stalled. Pure but
-//! for [`Sight`].
+//! A loop is taken for a server's (high confidence) when its set had clients' connections while it stalled
+//! ([`Connections::are_a_servers`]). Pure but for [`Sight`].
 
 pub mod census;
 mod process;
@@ -15,10 +15,11 @@ mod target;
 mod tests;
 
 use profiler_ebpf::claim::{SHARED_NS, key};
-use profiler_ebpf::loops::Loop;
+use profiler_ebpf::loops::{Loop, inside};
 use profiler_ebpf::turn::Turn;
 use rustc_hash::FxHashMap;
 
+use crate::config::Protocol;
 use crate::stall::cause::{self, Evidence, Interpreter};
 use crate::stall::kind::{self, Ends, Target};
 use crate::stall::{Confidence, Stall, Waiting};
@@ -66,6 +67,21 @@ pub struct Connections {
     pub unread: u32,
     /// Those that wait to be accepted.
     pub backlog: u32,
+    /// Sockets that are listened on.
+    pub listeners: u32,
+}
+
+impl Connections {
+    /// Whether clients wait for a thread with this set, which has answered in this protocol. One connection, and
+    /// nothing that brings another, is a process that works for one client alone (PostgreSQL, smbd). So do threads of a
+    /// MySQL server, whoever shares their set.
+    pub fn are_a_servers(&self, answers: Option<Protocol>) -> bool {
+        match answers {
+            Some(Protocol::Http) => self.accepted > 0,
+            Some(Protocol::Mysql) => false,
+            None => self.accepted > 1 || self.accepted == 1 && self.listeners > 0,
+        }
+    }
 }
 
 /// A stall under way, or one whose record has not come yet.
@@ -99,14 +115,24 @@ pub struct Asking {
 pub struct Watch {
     threshold: u64,
     seen: FxHashMap<(u32, u64), Seen>,
-    /// Sets with an accepted connection, and when that was.
+    /// Sets of servers' connections, and when they had some.
     serving: FxHashMap<u64, u64>,
+    /// What the threads of the loops have answered in.
+    answers: FxHashMap<u32, Protocol>,
 }
 
 impl Watch {
     /// Turns of `threshold` ns and more are stalls.
     pub fn new(threshold: u64) -> Self {
-        Self { threshold, seen: FxHashMap::default(), serving: FxHashMap::default() }
+        let (seen, serving, answers) = Default::default();
+        Self { threshold, seen, serving, answers }
+    }
+
+    /// What the threads of these loops have answered in so far.
+    pub fn note(&mut self, loops: &[Loop], answers: impl Fn(u32) -> Option<Protocol>) {
+        self.answers.clear();
+        let known = loops.iter().filter_map(|l| Some((l.turn.tid, answers(l.turn.tid)?)));
+        self.answers.extend(known);
     }
 
     /// Looks at all loops; returns the stalls under way that are to be told of.
@@ -218,7 +244,7 @@ impl Watch {
         let set = key(turn.pid, turn.set);
         if let Some(found) = seen.connections {
             stall.waiting = Some(Waiting { requests: found.unread, connections: found.backlog });
-            if found.accepted > 0 {
+            if found.are_a_servers(self.answers.get(&turn.tid).copied()) {
                 if self.serving.len() >= MOST {
                     self.serving.retain(|_, at| now.saturating_sub(*at) < SERVING_NS);
                 }
@@ -270,7 +296,9 @@ struct Shared(FxHashMap<u64, (u32, bool)>);
 impl Shared {
     fn of(loops: &[Loop], now: u64) -> Self {
         let mut sets = FxHashMap::default();
-        for l in loops.iter().filter(|l| l.turn.set >= 0 && now.saturating_sub(l.claimed) < SHARED_NS) {
+        // Who waits on it has it, however long ago it has said so.
+        let has = |l: &&Loop| l.inside == inside::WAIT || now.saturating_sub(l.claimed) < SHARED_NS;
+        for l in loops.iter().filter(|l| l.turn.set >= 0).filter(has) {
             let (tid, shared) = sets.entry(key(l.turn.pid, l.turn.set)).or_insert((l.turn.tid, false));
             *shared |= *tid != l.turn.tid;
         }

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 /// Processes and groups that are looked at.
 const PROCESSES: usize = 1_024;
-const GROUPS: usize = 64;
+const GROUPS: usize = 256;
 /// Groups above one another.
 const DEPTH: usize = 16;
 /// The group of a process, and its limit, are read anew after so long, ns.
@@ -57,17 +57,19 @@ struct Group {
 struct History(VecDeque<(u64, u64)>);
 
 impl Quotas {
-    /// Notes what the groups of these processes say now.
-    pub(super) fn sample(&mut self, pids: impl Iterator<Item = u32>, now: u64) {
+    /// Notes what the groups of these processes say now; one that was read less than `every` ns ago is passed over.
+    pub(super) fn sample(&mut self, pids: impl Iterator<Item = u32>, every: u64, now: u64) {
         let roots = self
             .roots
             .get_or_insert_with(|| Roots::of(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()));
         if self.processes.len() >= PROCESSES {
-            self.processes.retain(|_, process| now.saturating_sub(process.read) < RENEW_NS);
+            self.processes.retain(|_, process| now.saturating_sub(process.read) < 2 * RENEW_NS);
         }
         for pid in pids {
             let known = self.processes.get(&pid);
-            if known.is_none_or(|process| now.saturating_sub(process.read) >= RENEW_NS)
+            // Not all at once.
+            let renew = RENEW_NS + u64::from(pid % 64) * (RENEW_NS / 64);
+            if known.is_none_or(|process| now.saturating_sub(process.read) >= renew)
                 && (known.is_some() || self.processes.len() < PROCESSES)
             {
                 self.processes.insert(pid, Process { read: now, limited: roots.limited(pid) });
@@ -81,7 +83,7 @@ impl Quotas {
                     self.groups.insert(path.clone(), Group { stat, sampled: 0, history: History::default() });
                 }
                 if let Some(group) = self.groups.get_mut(path)
-                    && group.sampled != now
+                    && (group.sampled == 0 || now.saturating_sub(group.sampled) >= every.max(1))
                     && let Some(value) = read(&group.stat).ok().as_deref().and_then(throttled)
                 {
                     group.sampled = now;
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn a_process_without_a_limit() {
         let mut quotas = Quotas::default();
-        quotas.sample([std::process::id()].into_iter(), 1);
+        quotas.sample([std::process::id()].into_iter(), 0, 1);
         let limited = quotas.roots.as_ref().unwrap().limited(std::process::id());
         assert_eq!(quotas.during(std::process::id(), 0, 2).is_some(), !limited.is_empty());
         assert_eq!(quotas.during(0, 0, 2), None);

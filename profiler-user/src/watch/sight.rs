@@ -7,7 +7,6 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use profiler_ebpf::loops::Loop;
 use profiler_ebpf::turn::Turn;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -22,9 +21,21 @@ const MEMBERS: usize = 1_024;
 const LISTENING: Duration = Duration::from_secs(10);
 /// The state LISTEN in /proc/net/tcp (include/net/tcp_states.h).
 const LISTEN: &str = "0A";
+/// The flag of a Unix socket that listens in /proc/net/unix (`__SO_ACCEPTCON`, include/uapi/linux/net.h).
+const ACCEPTS: u32 = 0x1_0000;
+/// Processes with more descriptors are passed over: to list a set's members holds up its owner.
+const DESCRIPTORS: u64 = 20_000;
 
-/// Ports that somebody listens on, by network namespace, and when that was read.
-type Listening = FxHashMap<u64, (Instant, FxHashSet<u16>)>;
+/// What is listened on, by network namespace, and when that was read.
+type Listening = FxHashMap<u64, (Instant, Listeners)>;
+
+/// Ports and paths that somebody listens on.
+#[derive(Debug, Default)]
+struct Listeners {
+    ports: FxHashSet<u16>,
+    /// Abstract names begin with `@`.
+    paths: FxHashSet<String>,
+}
 
 /// The descriptors of the host's processes.
 #[derive(Debug)]
@@ -40,6 +51,10 @@ impl Sight for Descriptors {
         if !self.numbered {
             return None;
         }
+        // Their number, Linux 6.2 and newer (`proc_fd_getattr`, fs/proc/fd.c); 0 before.
+        if fs::metadata(format!("/proc/{pid}/fd")).ok()?.len() > DESCRIPTORS {
+            return None;
+        }
         let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{set}")).ok()?;
         let members = text
             .lines()
@@ -48,8 +63,14 @@ impl Sight for Descriptors {
         let listening = self.listening(pid);
         let mut found = Connections::default();
         for member in members.take(MEMBERS) {
+            // To close a copy of another kind of file may do something to it (`flush`).
+            let link = fs::read_link(format!("/proc/{pid}/fd/{member}"));
+            if !link.is_ok_and(|link| link.to_string_lossy().starts_with("socket:")) {
+                continue;
+            }
             let Ok(socket) = borrow(&process, member) else { continue };
             if option(&socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) == Some(1) {
+                found.listeners += 1;
                 found.backlog += backlog(&socket).unwrap_or(0);
             } else if is_accepted(&socket, listening) {
                 found.accepted += 1;
@@ -91,15 +112,16 @@ impl Descriptors {
         Self { numbered, listening: Listening::default(), quotas: Quotas::default() }
     }
 
-    /// Notes how long the control groups of these loops have been throttled so far: what a stall is compared with.
-    pub fn sample(&mut self, loops: &[Loop], now: u64) {
+    /// Notes how long the control groups of these processes have been throttled so far: what a stall is compared with.
+    /// One that was read less than `every` ns ago is passed over.
+    pub fn sample(&mut self, pids: impl Iterator<Item = u32>, every: u64, now: u64) {
         if self.numbered {
-            self.quotas.sample(loops.iter().map(|l| l.turn.pid), now);
+            self.quotas.sample(pids, every, now);
         }
     }
 
-    /// The ports listened on in the process's network namespace.
-    fn listening(&mut self, pid: u32) -> &FxHashSet<u16> {
+    /// What is listened on in the process's network namespace.
+    fn listening(&mut self, pid: u32) -> &Listeners {
         let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok();
         let namespace = namespace.and_then(|link| {
             let text = link.to_string_lossy().into_owned();
@@ -107,11 +129,27 @@ impl Descriptors {
         });
         self.listening.retain(|_, (read, _)| read.elapsed() < LISTENING);
         let entry = self.listening.entry(namespace.unwrap_or(0));
-        &entry.or_insert_with(|| (Instant::now(), listening_ports(pid))).1
+        &entry.or_insert_with(|| (Instant::now(), listeners(pid))).1
     }
 }
 
-fn listening_ports(pid: u32) -> FxHashSet<u16> {
+fn listeners(pid: u32) -> Listeners {
+    let unix = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
+    Listeners { ports: ports(pid), paths: paths(&unix) }
+}
+
+/// Of /proc/net/unix: number, references, protocol, flags, type, state, inode, path.
+fn paths(table: &str) -> FxHashSet<String> {
+    let listening = table.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_whitespace().skip(3);
+        let flags = u32::from_str_radix(words.next()?, 16).ok()?;
+        let path = words.nth(3)?;
+        (flags & ACCEPTS != 0).then(|| path.to_owned())
+    });
+    listening.collect()
+}
+
+fn ports(pid: u32) -> FxHashSet<u16> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")));
     let mut ports = FxHashSet::default();
     for table in tables.into_iter().flatten() {
@@ -130,13 +168,33 @@ fn listening_ports(pid: u32) -> FxHashSet<u16> {
 
 /// Whether this end was accepted: it has a peer, and its own address is one that somebody listens on. An accepted Unix
 /// socket has its listener's path, one that was connected has none.
-fn is_accepted(socket: &OwnedFd, listening: &FxHashSet<u16>) -> bool {
+fn is_accepted(socket: &OwnedFd, listening: &Listeners) -> bool {
     if address(socket, libc::getpeername).is_none() {
         return false;
     }
     match address(socket, libc::getsockname) {
-        Some(Address::Inet(local)) => listening.contains(&local.port()),
-        Some(Address::Unix(path)) => !path.is_empty(),
+        Some(Address::Inet(local)) => {
+            let protocol = option(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL);
+            protocol == Some(libc::IPPROTO_TCP) && listening.ports.contains(&local.port())
+        }
+        Some(Address::Unix(path)) => listening.paths.contains(&path),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_are_listened_on() {
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 17290 /run/app.sock\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03 17291 /run/other.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 17292 @hidden\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03 17293\n";
+        let mut found: Vec<_> = paths(table).into_iter().collect();
+        found.sort_unstable();
+        assert_eq!(found, ["/run/app.sock", "@hidden"]);
     }
 }

@@ -101,7 +101,7 @@ fn a_thread_that_does_not_come_back_is_told_of_ever_less_often() {
     };
     assert_eq!(told(&mut watch, &mut world), 8, "in 100 s, of low confidence");
     let mut watch = Watch::new(100 * MS);
-    world.connections = Some(Connections { accepted: 1, ..Connections::default() });
+    world.connections = Some(Connections { accepted: 1, listeners: 1, ..Connections::default() });
     assert_eq!(told(&mut watch, &mut world), 100, "clients wait for this one");
 }
 
@@ -196,7 +196,7 @@ fn a_loop_with_an_accepted_connection_is_a_servers() {
     assert_eq!(watch.look(&[l], 2 * SECOND, &mut world)[0].confidence, Confidence::Low, "not to be seen");
     world.connections = Some(Connections::default());
     assert_eq!(watch.look(&[l], 4 * SECOND, &mut world)[0].confidence, Confidence::Low, "no connection");
-    world.connections = Some(Connections { accepted: 3, unread: 2, backlog: 1 });
+    world.connections = Some(Connections { accepted: 3, unread: 2, backlog: 1, listeners: 0 });
     let told = &watch.look(&[l], 8 * SECOND, &mut world)[0];
     assert_eq!(told.confidence, Confidence::High);
     assert_eq!(told.waiting, Some(Waiting { requests: 2, connections: 1 }));
@@ -261,7 +261,7 @@ fn a_thread_whose_set_is_closed_has_no_loop() {
 /// A server that closes its set at its end was one all the same.
 #[test]
 fn a_server_that_closes_its_set_has_stalled() {
-    let accepted = Connections { accepted: 1, ..Connections::default() };
+    let accepted = Connections { accepted: 2, ..Connections::default() };
     let (mut watch, mut world) = (watch(), World { connections: Some(accepted), ..World::default() });
     let l = loop_of(11, 5);
     assert_eq!(watch.look(&[l], SECOND + 200 * MS, &mut world).len(), 1);
@@ -269,4 +269,42 @@ fn a_server_that_closes_its_set_has_stalled() {
     assert_eq!(watch.look(&[l], SECOND + 2_000 * MS, &mut world).len(), 1);
     let mut stall = Stall::of(l.at(SECOND + 2_100 * MS).unwrap(), false).unwrap();
     assert!(watch.ended(&mut stall, SECOND + 2_100 * MS, &mut world));
+}
+
+#[test]
+fn who_works_for_one_client_alone_keeps_nobody_waiting() {
+    let (http, mysql) = (Some(Protocol::Http), Some(Protocol::Mysql));
+    for (accepted, listeners, answers, expected) in [
+        (1, 0, None, false),
+        (1, 1, None, true),
+        (2, 0, None, true),
+        (0, 1, None, false),
+        // A worker of a Node cluster gets its connections from another process.
+        (1, 0, http, true),
+        (0, 1, http, false),
+        // A thread of a pool, which runs a query.
+        (40, 1, mysql, false),
+    ] {
+        let connections = Connections { accepted, listeners, ..Connections::default() };
+        assert_eq!(connections.are_a_servers(answers), expected, "{connections:?} {answers:?}");
+    }
+}
+
+#[test]
+fn what_a_thread_has_answered_in_makes_it_a_server() {
+    let one = Connections { accepted: 1, ..Connections::default() };
+    let (mut watch, mut world) = (watch(), World { connections: Some(one), ..World::default() });
+    let l = loop_of(11, 5);
+    assert_eq!(watch.look(&[l], SECOND + 200 * MS, &mut world)[0].confidence, Confidence::Low);
+    watch.note(&[l], |tid| (tid == 11).then_some(Protocol::Http));
+    assert_eq!(watch.look(&[l], SECOND + 2_000 * MS, &mut world)[0].confidence, Confidence::High);
+}
+
+/// A thread that waits on the set for ever makes it shared for ever.
+#[test]
+fn who_waits_on_a_set_shares_it() {
+    let (mut watch, mut world) = (watch(), World::default());
+    let (busy, mut idle) = (loop_of(11, 5), loop_of(12, 5));
+    idle.wait_enter(kind::EPOLL, 5, 100 * MS, SECOND);
+    assert_eq!(watch.look(&[busy, idle], 60 * SECOND, &mut world), []);
 }

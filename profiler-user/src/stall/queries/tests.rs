@@ -186,3 +186,24 @@ fn what_finds_no_room_is_counted() {
     }
     assert_eq!((ledger.forgotten, ledger.kept), (5 + MOST_OF_THREAD as u64, MOST));
 }
+
+/// Stalls of years ago make room for those of today, and keep what was said of them.
+#[test]
+fn the_oldest_stalls_are_forgotten_first() {
+    let mut ledger = Ledger::default();
+    ledger.finished(&query("SELECT a", 10, 100));
+    let first = dressed(&ledger);
+    ledger.over(&first);
+    for n in 1..=MOST_STALLS as u64 {
+        let mut next = stall();
+        (next.turn.start, next.turn.end) = (START + n * 1_000 * MS, START + n * 1_000 * MS + 300 * MS);
+        ledger.finished(&query("SELECT b", n * 1_000 + 10, 100));
+        ledger.over(&next);
+        ledger.dress(&mut next);
+        assert!(next.queries.is_some(), "stall {n}");
+    }
+    let mut again = first.clone();
+    ledger.dress(&mut again);
+    assert_eq!(again.queries, first.queries);
+    assert!(again.queries.is_some());
+}
