@@ -2,7 +2,9 @@
 //! waited for, and, where it was a database, the query.
 
 use anyhow::{Context as _, Result, ensure};
-use hostprof_tests::{Cgroup, Database, Engine, LoopRuntime, Recording, Stalling, Trace};
+use hostprof_tests::{
+    Cgroup, Database, Engine, LoopRuntime, Recording, Stalling, Trace, stall_match::stall_of,
+};
 use serde_json::Value;
 
 const HOLD_MS: u32 = 300;
@@ -24,10 +26,19 @@ fn stalls(server: &Stalling, ways: &[&str]) -> Result<(Vec<Value>, Vec<Value>)> 
     }
     trace.settle(|lines| server.stalls(lines).len())?;
     let lines = trace.finish_whole()?;
-    let stalls = server.stalls(&lines).into_iter();
-    let long: Vec<_> = stalls.filter(|stall| number(&stall["seconds"]) >= LEAST).cloned().collect();
-    ensure!(long.len() == ways.len(), "not one stall for each of {ways:?}: {long:#?}");
-    Ok((long, lines))
+    let of_ways: Vec<_> = ways.iter().map(|way| last(server, way, &lines)).collect::<Result<_>>()?;
+    Ok((of_ways, lines))
+}
+
+/// The stall of the handler that held the loop last in this way. On a busy machine there may be others, for want of a
+/// CPU or of what is loaded for the first time.
+fn last(server: &Stalling, way: &str, lines: &[Value]) -> Result<Value> {
+    let held = server.held()?.into_iter().rfind(|held| held.kind == way);
+    let held = held.with_context(|| format!("no handler has held the loop by {way}"))?;
+    let stalls = server.stalls(lines);
+    let stall = stall_of(&held, &stalls).with_context(|| format!("no stall of {held:?}: {stalls:#?}"))?;
+    ensure!(number(&stall["seconds"]) >= LEAST, "{way} took longer: {stall:#}");
+    Ok(stall.clone())
 }
 
 fn stall(server: &Stalling, way: &str) -> Result<Value> {
@@ -138,8 +149,7 @@ fn a_prepared_statement_is_named_where_it_is_known() -> Result<()> {
         server.get("wait", 1)?;
         trace.settle(|lines| server.stalls(lines).len())?;
         let lines = trace.finish_whole()?;
-        let stall = server.stalls(&lines).into_iter().find(|stall| number(&stall["seconds"]) >= LEAST);
-        let stall = stall.context("no stall")?;
+        let stall = last(&server, "query_prepared", &lines)?;
         let queries = &stall["queries"];
         ensure!(queries["digest_text"] == text && queries["peer"] == database.tcp().to_string(), "{stall:#}");
         ensure!(stall.get("digest").is_some() == known, "{stall:#}");
@@ -182,12 +192,14 @@ fn three_hundred_small_queries_are_three_hundred() -> Result<()> {
     let rows = report.json()["event_loops"].as_array().context("no event loops")?;
     let row = rows.iter().find(|row| row["pid"] == server.pid()).context("no row of the server")?;
     let stalls = row["stalls"].as_array().context("no stalls")?;
-    ensure!(stalls.len() == 1, "{stalls:#?}");
-    let queries = &stalls[0]["queries"];
-    ensure!(queries["count"] == 300 && queries["peer"] == database.tcp().to_string(), "{:#}", stalls[0]);
-    ensure!(queries["digest_text"] == "SELECT name, SLEEP(?) FROM items WHERE id = ?", "{:#}", stalls[0]);
-    ensure!(stalls[0]["digest"] == queries["digest"] && stalls[0]["digest"].is_string(), "{:#}", stalls[0]);
-    ensure!(number(&queries["seconds"]) <= number(&stalls[0]["seconds"]), "{:#}", stalls[0]);
+    let held = server.held()?.into_iter().rfind(|held| held.kind == "queries").context("none was held")?;
+    let stalls: Vec<_> = stalls.iter().collect();
+    let stall = stall_of(&held, &stalls).with_context(|| format!("no stall of {held:?}: {stalls:#?}"))?;
+    let queries = &stall["queries"];
+    ensure!(queries["count"] == 300 && queries["peer"] == database.tcp().to_string(), "{stall:#}");
+    ensure!(queries["digest_text"] == "SELECT name, SLEEP(?) FROM items WHERE id = ?", "{stall:#}");
+    ensure!(stall["digest"] == queries["digest"] && stall["digest"].is_string(), "{stall:#}");
+    ensure!(number(&queries["seconds"]) <= number(&stall["seconds"]), "{stall:#}");
     server.stop()?;
     database.stop()
 }

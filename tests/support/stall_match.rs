@@ -57,7 +57,25 @@ pub fn is_starved(stall: &Value) -> bool {
 /// Finds each handler's stall, and fails where that is not one to one: a handler without a stall, one with several, two
 /// in one stall, a stall without a handler. A loop that got no CPU stalls without a handler's doing.
 pub fn pair<'a>(held: &'a [Held], stalls: &[&'a Value]) -> Result<Vec<Pair<'a>>> {
-    pair_at(held, stalls, i128::from(now(libc::CLOCK_REALTIME)) - i128::from(now(libc::CLOCK_MONOTONIC)))
+    pair_at(held, stalls, ahead())
+}
+
+/// The stall in which a handler was.
+pub fn stall_of<'a>(held: &Held, stalls: &[&'a Value]) -> Option<&'a Value> {
+    let ahead = ahead();
+    stalls.iter().find(|stall| covers(stall, held, ahead)).copied()
+}
+
+/// By how much the time of day is ahead of the monotonic clock, ns.
+fn ahead() -> i128 {
+    i128::from(now(libc::CLOCK_REALTIME)) - i128::from(now(libc::CLOCK_MONOTONIC))
+}
+
+/// Whether the middle of the handler lies in the stall.
+fn covers(stall: &Value, held: &Held, ahead: i128) -> bool {
+    let middle = i128::from(held.start.midpoint(held.end)) + ahead;
+    let start = stall["start"].as_str().and_then(nanoseconds).unwrap_or(i128::MAX);
+    start < middle && middle < start.saturating_add((number(stall, "seconds") * 1e9) as i128)
 }
 
 /// The same; the time of day is so many ns ahead of the monotonic clock.
@@ -65,12 +83,7 @@ fn pair_at<'a>(held: &'a [Held], stalls: &[&'a Value], ahead: i128) -> Result<Ve
     let mut pairs = Vec::new();
     let mut free: Vec<_> = stalls.to_vec();
     for held in held {
-        let middle = i128::from(held.start.midpoint(held.end)) + ahead;
-        let covers = |stall: &&Value| {
-            let start = stall["start"].as_str().and_then(nanoseconds).unwrap_or(i128::MAX);
-            start < middle && middle < start.saturating_add((number(stall, "seconds") * 1e9) as i128)
-        };
-        let found: Vec<_> = free.extract_if(.., |stall| covers(stall)).collect();
+        let found: Vec<_> = free.extract_if(.., |stall| covers(stall, held, ahead)).collect();
         ensure!(found.len() <= 1, "several stalls for {held:?}: {found:#?}");
         match found.first() {
             Some(stall) => pairs.push(Pair { held, stall }),
