@@ -4,6 +4,7 @@
 //! A process of its own, since what it reads changes while it reads, and files that it maps may shrink: that can end it
 //! or fill its memory, and must not end or fill hostprof. See docs/decisions.
 
+mod inside;
 mod memory;
 mod native;
 mod perf_map;
