@@ -54,6 +54,7 @@ struct Readers {
 
 /// Runs the reader until nobody asks any more.
 pub fn run() -> anyhow::Result<ExitCode> {
+    memory::keep_off_the_disk()?;
     let limit = libc::rlimit { rlim_cur: MEMORY, rlim_max: MEMORY };
     // SAFETY: setrlimit reads the struct given.
     if unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) } != 0 {
