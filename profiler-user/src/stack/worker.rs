@@ -2,7 +2,7 @@
 //! A reader that crashes, or takes too long, is ended and started anew for the next look.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -19,6 +19,8 @@ use crate::clock::monotonic;
 const WAITING: usize = 64;
 /// A look that takes longer is given up: reading a foreign program's debug information for the first time takes most.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A line of the reader's is not longer, bytes: two stacks of 32 frames with names of 512 bytes, each of them escaped.
+const LINE: u64 = 1 << 20;
 /// A reader that had nothing to do for so long is ended.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -180,11 +182,36 @@ impl Drop for Reader {
 
 /// Passes on what the reader says, until it ends or nobody listens any more.
 fn listen(output: ChildStdout, number: u64, events: &SyncSender<Event>) {
-    for line in BufReader::new(output).lines() {
-        let Ok(line) = line else { break };
+    let mut output = BufReader::new(output);
+    while let Some(line) = line(&mut output) {
         if events.send(Event::Said(number, Some(line))).is_err() {
             return;
         }
     }
     let _ = events.send(Event::Said(number, None));
+}
+
+/// The next line; None where there is none, or one that is longer than a reader says.
+fn line(output: &mut impl BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    output.take(LINE).read_until(b'\n', &mut line).ok()?;
+    (line.pop() == Some(b'\n')).then(|| String::from_utf8(line).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_ends_the_reader() {
+        let most = usize::try_from(LINE).unwrap();
+        let said = format!("a\n\n{}\n{}\nb\n", "x".repeat(most - 1), "x".repeat(most));
+        let mut said = said.as_bytes();
+        assert_eq!(line(&mut said).as_deref(), Some("a"));
+        assert_eq!(line(&mut said).as_deref(), Some(""));
+        assert_eq!(line(&mut said).map(|line| line.len()), Some(most - 1));
+        assert_eq!(line(&mut said), None, "one byte more");
+        assert_eq!(line(&mut "cut".as_bytes()), None, "the reader ended meanwhile");
+        assert_eq!(line(&mut "".as_bytes()), None);
+    }
 }

@@ -31,6 +31,8 @@ pub const VERB: &str = "stack-reader";
 
 /// Frames kept of a stack, the innermost.
 const FRAMES: usize = 32;
+/// Bytes kept of a function's name, and of a file's.
+const NAME: usize = 512;
 /// Memory of its own that the reader may take: then it ends, and is started anew.
 const MEMORY: u64 = 512 << 20;
 /// Above this it forgets what it keeps, between two looks.
@@ -103,15 +105,24 @@ fn name(to_name: &Receiver<(Answer, Process, Vec<Call>)>) {
 }
 
 fn say(mut answer: Answer) -> io::Result<()> {
-    answer.stack.truncate(FRAMES);
+    cut(&mut answer.stack);
     if let Some(holder) = &mut answer.holder {
-        holder.stack.truncate(FRAMES);
+        cut(&mut holder.stack);
     }
     let mut line = serde_json::to_string(&answer)?;
     line.push('\n');
     let mut out = io::stdout().lock();
     out.write_all(line.as_bytes())?;
     out.flush()
+}
+
+/// Names are what the process says: as long as it likes.
+fn cut(stack: &mut Vec<Frame>) {
+    stack.truncate(FRAMES);
+    for frame in stack {
+        let texts = std::iter::once(&mut frame.function).chain(&mut frame.file);
+        texts.for_each(|text| text.truncate(text.floor_char_boundary(NAME)));
+    }
 }
 
 /// Why no process's memory can be read; None if it can, as far as is known beforehand.
@@ -140,5 +151,22 @@ impl Readers {
             // A thread that runs no Python, or a Python that is not known.
             _ => self.natives.look(&process, ask.tid).map(|calls| Found::Calls(process, calls)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_stack_of_long_names_is_cut() {
+        let long = "a".to_owned() + &"ä".repeat(NAME);
+        let frame = Frame { function: long.clone(), file: Some(long), line: Some(1) };
+        let mut stack = vec![frame; FRAMES + 1];
+        stack[0].function = "short".to_owned();
+        cut(&mut stack);
+        assert_eq!((stack.len(), stack[0].function.as_str()), (FRAMES, "short"));
+        assert_eq!(stack[1].function.len(), NAME - 1, "whole characters");
+        assert_eq!(stack[1].file.as_ref(), Some(&stack[1].function));
     }
 }
