@@ -4,6 +4,7 @@
 //!
 //! Nothing here pauses, signals or changes a profiled process: its memory is read while it goes on.
 
+mod asked;
 pub mod plan;
 pub mod reader;
 pub mod sample;
@@ -18,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::plan::Plan;
 use self::sample::{Sample, heaviest, holder};
-use self::wire::{Answer, Ask};
+use self::wire::{Answer, Ask, Problem};
 use self::worker::Worker;
 use crate::stall::Stall;
 use crate::stall::cause::Cause;
@@ -44,7 +45,7 @@ pub struct Long {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub taken: u64,
-    /// Not taken, or not kept, since there would have been too many at a time.
+    /// Not taken, or not kept, since there would have been too many at a time, or the reader ended over another.
     pub skipped: u64,
     /// Taken of a thread or a process that could not be read.
     pub failed: u64,
@@ -144,9 +145,16 @@ impl Stacks {
 }
 
 fn keep(seen: &mut FxHashMap<(u32, u64), Seen>, counts: &mut Counts, answer: Answer) {
-    if answer.problem.is_some() {
-        counts.failed += 1;
-        return;
+    match answer.problem {
+        Some(Problem::Dropped) => {
+            counts.skipped += 1;
+            return;
+        }
+        Some(_) => {
+            counts.failed += 1;
+            return;
+        }
+        None => {}
     }
     counts.taken += 1;
     let all: usize = seen.values().map(|seen| seen.bytes).sum();

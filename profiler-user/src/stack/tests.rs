@@ -1,5 +1,4 @@
 use super::*;
-use crate::stack::wire::Problem;
 use crate::stall::Frame;
 use profiler_ebpf::wait::kind;
 
@@ -70,6 +69,8 @@ fn what_failed_is_counted() {
     let ask = Ask { pid: 1, tid: 2, start: 1_000 * MS };
     keep(&mut stacks.seen, &mut stacks.counts, Answer::none(ask, 0, 0, Problem::Torn));
     assert_eq!(stacks.counts, Counts { failed: 1, ..Counts::default() });
+    keep(&mut stacks.seen, &mut stacks.counts, Answer::none(ask, 0, 0, Problem::Dropped));
+    assert_eq!(stacks.counts, Counts { failed: 1, skipped: 1, ..Counts::default() });
     assert_eq!(functions(&mut stacks, turn(1_000, 1_300), false), [""; 0]);
 }
 

@@ -1,7 +1,6 @@
 //! The reader, a process of its own, and the threads that speak with it, so that no look at the loops ever waits for it.
 //! A reader that crashes, or takes too long, is ended and started anew for the next look.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
+use super::asked::{Asked, WAITING};
 use super::reader;
 use super::wire::{Answer, Ask, Problem};
 use crate::clock::monotonic;
 
-/// Looks, and answers, that wait at the most; more looks are refused.
-const WAITING: usize = 64;
 /// A look that takes longer is given up: reading a foreign program's debug information for the first time takes most.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A line of the reader's is not longer, bytes: two stacks of 32 frames with names of 512 bytes, each of them escaped.
@@ -46,7 +44,8 @@ impl Worker {
     pub(super) fn start() -> Option<Self> {
         let (events, to_do) = sync_channel(WAITING);
         let (done, answers) = channel();
-        let mut work = Work { events: events.clone(), done, reader: None, asked: VecDeque::new(), number: 0 };
+        let mut work =
+            Work { events: events.clone(), done, reader: None, asked: Asked::new(Instant::now()), number: 0 };
         let thread =
             std::thread::Builder::new().name("stacks".into()).spawn(move || work.until_the_end(&to_do));
         match thread {
@@ -84,8 +83,7 @@ struct Work {
     events: SyncSender<Event>,
     done: Sender<Answer>,
     reader: Option<Reader>,
-    /// Looks that have no answer yet, and since when, in the order in which the reader begins them.
-    asked: VecDeque<(Ask, Instant)>,
+    asked: Asked,
     /// Of the reader: what one that was ended has still said is not the next one's.
     number: u64,
 }
@@ -93,10 +91,7 @@ struct Work {
 impl Work {
     fn until_the_end(&mut self, to_do: &Receiver<Event>) {
         loop {
-            let patience = match self.asked.front() {
-                Some((_, since)) => PATIENCE.saturating_sub(since.elapsed()),
-                None => IDLE,
-            };
+            let patience = self.asked.left(PATIENCE, Instant::now()).unwrap_or(IDLE);
             match to_do.recv_timeout(patience) {
                 Ok(Event::Ask(ask)) => self.ask(ask),
                 Ok(Event::Said(number, said)) if number == self.number => self.said(said),
@@ -108,7 +103,9 @@ impl Work {
     }
 
     fn ask(&mut self, ask: Ask) {
-        self.asked.push_back((ask, Instant::now()));
+        if !self.asked.push(ask, Instant::now()) {
+            return self.refuse(ask, Problem::Dropped);
+        }
         let started = match &mut self.reader {
             Some(reader) => Ok(reader),
             None => {
@@ -125,18 +122,23 @@ impl Work {
     fn said(&mut self, line: Option<String>) {
         let answer = line.and_then(|line| serde_json::from_str::<Answer>(&line).ok());
         let Some(answer) = answer else { return self.give_up() };
-        self.asked.retain(|(ask, _)| *ask != answer.ask);
+        self.asked.answered(&answer.ask, Instant::now());
         let _ = self.done.send(answer);
     }
 
-    /// Ends the reader. What it has been at longest is to blame.
+    /// Ends the reader. What it has been at longest is to blame, and nothing else.
     fn give_up(&mut self) {
         self.reader = None;
-        let now = monotonic();
-        let problems = std::iter::once(Problem::Fatal).chain(std::iter::repeat(Problem::Torn));
-        for ((ask, _), problem) in self.asked.drain(..).zip(problems) {
-            let _ = self.done.send(Answer::none(ask, now, now, problem));
+        let asked: Vec<_> = self.asked.take().collect();
+        let problems = std::iter::once(Problem::Fatal).chain(std::iter::repeat(Problem::Dropped));
+        for (ask, problem) in asked.into_iter().zip(problems) {
+            self.refuse(ask, problem);
         }
+    }
+
+    fn refuse(&self, ask: Ask, problem: Problem) {
+        let now = monotonic();
+        let _ = self.done.send(Answer::none(ask, now, now, problem));
     }
 }
 
