@@ -4,6 +4,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,11 +24,20 @@ const LINE: u64 = 1 << 20;
 /// A reader that had nothing to do for so long is ended.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// A reader that was killed is waited for so long.
+const REAP: Duration = Duration::from_millis(200);
+/// hostprof's end waits so long for the worker: the report is not yet written.
+const GOODBYE: Duration = Duration::from_millis(500);
+
 /// The thread that speaks with the reader.
 #[derive(Debug)]
 pub(super) struct Worker {
-    events: Option<SyncSender<Event>>,
+    events: SyncSender<Event>,
     answers: Receiver<Answer>,
+    /// The thread is to end, whatever it has to do.
+    ending: Arc<AtomicBool>,
+    /// Disconnected when the thread has ended its reader and is about to end.
+    over: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,12 +55,21 @@ impl Worker {
     pub(super) fn start() -> Option<Self> {
         let (events, to_do) = sync_channel(WAITING);
         let (done, answers) = channel();
-        let mut work =
-            Work { events: events.clone(), done, reader: None, asked: Asked::new(Instant::now()), number: 0 };
+        let (alive, over) = channel();
+        let ending = Arc::new(AtomicBool::new(false));
+        let mut work = Work {
+            events: events.clone(),
+            done,
+            reader: None,
+            asked: Asked::new(Instant::now()),
+            number: 0,
+            ending: Arc::clone(&ending),
+            _alive: alive,
+        };
         let thread =
             std::thread::Builder::new().name("stacks".into()).spawn(move || work.until_the_end(&to_do));
         match thread {
-            Ok(thread) => Some(Self { events: Some(events), answers, thread: Some(thread) }),
+            Ok(thread) => Some(Self { events, answers, ending, over, thread: Some(thread) }),
             Err(e) => {
                 debug!("no stacks: {e}");
                 None
@@ -59,7 +79,7 @@ impl Worker {
 
     /// Has a thread looked at; false where too many wait already.
     pub(super) fn ask(&mut self, ask: Ask) -> bool {
-        self.events.as_ref().is_some_and(|events| events.try_send(Event::Ask(ask)).is_ok())
+        self.events.try_send(Event::Ask(ask)).is_ok()
     }
 
     /// What was seen, one look at a time.
@@ -70,10 +90,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let (Some(events), Some(thread)) = (self.events.take(), self.thread.take())
-            && events.send(Event::End).is_ok()
-        {
-            let _ = thread.join();
+        self.ending.store(true, Ordering::Relaxed);
+        // It may be full: then there is enough to wake the thread up.
+        let _ = self.events.try_send(Event::End);
+        match self.over.recv_timeout(GOODBYE) {
+            Err(RecvTimeoutError::Timeout) => debug!("the stacks' thread does not end"),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                let _ = self.thread.take().map(JoinHandle::join);
+            }
         }
     }
 }
@@ -86,11 +110,14 @@ struct Work {
     asked: Asked,
     /// Of the reader: what one that was ended has still said is not the next one's.
     number: u64,
+    ending: Arc<AtomicBool>,
+    /// Dropped after the reader.
+    _alive: Sender<()>,
 }
 
 impl Work {
     fn until_the_end(&mut self, to_do: &Receiver<Event>) {
-        loop {
+        while !self.ending.load(Ordering::Relaxed) {
             let patience = self.asked.left(PATIENCE, Instant::now()).unwrap_or(IDLE);
             match to_do.recv_timeout(patience) {
                 Ok(Event::Ask(ask)) => self.ask(ask),
@@ -145,7 +172,7 @@ impl Work {
 /// A running reader; ended when dropped.
 #[derive(Debug)]
 struct Reader {
-    child: Child,
+    child: Option<Child>,
     input: ChildStdin,
 }
 
@@ -161,7 +188,7 @@ impl Reader {
             return Err(io::Error::other("no pipes"));
         };
         debug!("reader {} started", child.id());
-        let reader = Self { child, input };
+        let reader = Self { child: Some(child), input };
         std::thread::Builder::new()
             .name("stacks-answers".into())
             .spawn(move || listen(output, number, &events))?;
@@ -176,10 +203,27 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
         // It is ours, and holds nothing that it would have to put in order.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        if !reaped(&mut child, REAP) {
+            // It sits in a call that nothing interrupts, as on a file system that does not answer. Should hostprof end
+            // first, it is init's.
+            let _ = std::thread::Builder::new().name("stacks-reap".into()).spawn(move || child.wait());
+        }
     }
+}
+
+/// Whether a child has ended within so long.
+fn reaped(child: &mut Child, within: Duration) -> bool {
+    let begin = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if begin.elapsed() >= within {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
 }
 
 /// Passes on what the reader says, until it ends or nobody listens any more.
@@ -203,6 +247,45 @@ fn line(output: &mut impl BufRead) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_waits_for_no_thread_that_does_not_end() {
+        let (events, _to_do) = sync_channel(1);
+        events.try_send(Event::End).unwrap();
+        let (_done, answers) = channel();
+        let (alive, over) = channel::<()>();
+        let (go_on, stuck) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _ = stuck.recv();
+            drop(alive);
+        });
+        let ending = Arc::new(AtomicBool::new(false));
+        drop(Worker { events, answers, ending: Arc::clone(&ending), over, thread: Some(thread) });
+        assert!(ending.load(Ordering::Relaxed), "it is told though the channel is full");
+        assert!(go_on.send(()).is_ok(), "it has still not ended");
+    }
+
+    #[test]
+    fn a_worker_ends() {
+        let worker = Worker::start().unwrap();
+        let ending = Arc::clone(&worker.ending);
+        drop(worker);
+        while Arc::strong_count(&ending) > 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_dropped_is_no_more() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        assert!(!reaped(&mut child, Duration::ZERO), "it runs");
+        let (pid, input) = (child.id(), child.stdin.take().unwrap());
+        drop(Reader { child: Some(child), input });
+        let gone = || !std::path::Path::new(&format!("/proc/{pid}")).exists();
+        while !gone() {
+            std::thread::yield_now();
+        }
+    }
 
     #[test]
     fn a_line_that_is_too_long_ends_the_reader() {
