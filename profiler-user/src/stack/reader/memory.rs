@@ -2,6 +2,34 @@
 
 use std::{fs, io};
 
+/// A thread that has forgotten what it kept may not do so again for so long, ns: what it reads anew costs more than the
+/// memory, and the memory may be another thread's.
+const REST: u64 = 10_000_000_000;
+
+/// When a thread is to forget what it keeps.
+#[derive(Debug)]
+pub(super) struct Pressure {
+    enough: u64,
+    last: Option<u64>,
+}
+
+impl Pressure {
+    /// Above so many bytes.
+    pub(super) fn new(enough: u64) -> Self {
+        Self { enough, last: None }
+    }
+
+    /// Whether it is now. `bytes`: what the process has.
+    pub(super) fn is_due(&mut self, bytes: Option<u64>, now: u64) -> bool {
+        let rested = self.last.is_none_or(|last| now.saturating_sub(last) >= REST);
+        let due = rested && bytes.is_some_and(|bytes| bytes > self.enough);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}
+
 /// `N` bytes at an address; None where they are not all to be had.
 pub(super) fn read<const N: usize>(pid: u32, address: u64) -> Option<[u8; N]> {
     let mut bytes = [0; N];
@@ -35,6 +63,15 @@ pub(super) fn own() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_not_forgotten_at_each_look() {
+        let mut pressure = Pressure::new(100);
+        assert!(!pressure.is_due(None, 0) && !pressure.is_due(Some(100), 1));
+        assert!(pressure.is_due(Some(101), 2));
+        assert!(!pressure.is_due(Some(1_000), 1 + REST));
+        assert!(pressure.is_due(Some(101), 2 + REST));
+    }
 
     #[test]
     fn no_core_dump() {
