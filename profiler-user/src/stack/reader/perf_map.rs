@@ -122,6 +122,27 @@ mod tests {
     }
 
     #[test]
+    fn a_map_is_a_file_of_the_process_and_no_link() {
+        let own = Process::of(std::process::id()).unwrap();
+        let number = own.inner(own.pid).unwrap();
+        let path = format!("/tmp/perf-{number}.map");
+        let read = || {
+            let mut map = PerfMap::default();
+            map.update(&own);
+            map.frame(0x1008).map(|frame| frame.function)
+        };
+        std::fs::write(&path, "1000 10 made\n").unwrap();
+        let written = read();
+        std::fs::remove_file(&path).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("map"), "1000 10 other\n").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("map"), &path).unwrap();
+        let linked = read();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((written.as_deref(), linked), (Some("made"), None));
+    }
+
+    #[test]
     fn the_newest_line_counts_and_a_cut_one_waits() {
         let mut map = PerfMap::default();
         map.add(b"1000 20 JS:*a /a.js:1:1\n1020 10 Builtin:B\nrubbish\n1000 10 JS:*b");

@@ -98,3 +98,23 @@ fn frames(symbol: &Sym<'_>) -> Vec<Frame> {
 pub(super) fn plain(function: String) -> Frame {
     Frame { function, file: None, line: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::reader::unwind::mappings;
+
+    #[test]
+    fn the_file_of_a_mapping_by_each_way() {
+        let own = Process::of(std::process::id()).unwrap();
+        let of_a_library = |mapping: &Mapping| mapping.path.contains(".so") && mapping.file.1 != 0;
+        let mut mapping = mappings(&own).unwrap().into_iter().find(of_a_library).unwrap();
+        let number = |file: Option<File>| file.map(|file| file.metadata().unwrap().ino());
+        assert_eq!(number(open(&own, &mapping)), Some(mapping.file.1));
+        // No such mapping any more: by its path.
+        mapping.range = 1..2;
+        assert_eq!(number(open(&own, &mapping)), Some(mapping.file.1));
+        mapping.file.1 += 1;
+        assert_eq!(number(open(&own, &mapping)), None, "another file has its path");
+    }
+}
