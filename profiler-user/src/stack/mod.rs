@@ -4,6 +4,7 @@
 //!
 //! Nothing here pauses, signals or changes a profiled process: its memory is read while it goes on.
 
+mod asked;
 pub mod plan;
 pub mod reader;
 pub mod sample;
@@ -18,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::plan::Plan;
 use self::sample::{Sample, heaviest, holder};
-use self::wire::{Answer, Ask};
+use self::wire::{Answer, Ask, Problem};
 use self::worker::Worker;
 use crate::stall::Stall;
 use crate::stall::cause::Cause;
@@ -27,6 +28,8 @@ use crate::stall::cause::Cause;
 const SAMPLES: usize = 16;
 /// What was seen of a turn waits so long for its record.
 const KEEP_NS: u64 = 5_000_000_000;
+/// Bytes of stacks kept of all turns at the most: a process may have deep stacks with long names.
+const BYTES: usize = 32 << 20;
 /// Turns remembered at the most.
 const MOST: usize = 1_024;
 
@@ -42,7 +45,7 @@ pub struct Long {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub taken: u64,
-    /// Not taken since there would have been too many at a time.
+    /// Not taken, or not kept, since there would have been too many at a time, or the reader ended over another.
     pub skipped: u64,
     /// Taken of a thread or a process that could not be read.
     pub failed: u64,
@@ -55,6 +58,8 @@ pub struct Counts {
 struct Seen {
     last: u64,
     samples: Vec<Sample>,
+    /// What they take.
+    bytes: usize,
 }
 
 /// Takes stacks of stalls.
@@ -140,22 +145,33 @@ impl Stacks {
 }
 
 fn keep(seen: &mut FxHashMap<(u32, u64), Seen>, counts: &mut Counts, answer: Answer) {
-    if answer.problem.is_some() {
-        counts.failed += 1;
-        return;
+    match answer.problem {
+        Some(Problem::Dropped) => {
+            counts.skipped += 1;
+            return;
+        }
+        Some(_) => {
+            counts.failed += 1;
+            return;
+        }
+        None => {}
     }
     counts.taken += 1;
+    let all: usize = seen.values().map(|seen| seen.bytes).sum();
     let Some(seen) = seen.get_mut(&(answer.ask.tid, answer.ask.start)) else {
         counts.late += 1;
         return;
     };
-    if seen.samples.len() >= SAMPLES {
-        seen.samples.remove(0);
+    let sample =
+        Sample { begun: answer.begun, ended: answer.ended, stack: answer.stack, holder: answer.holder };
+    let bytes = sample.bytes();
+    if all + bytes > BYTES {
+        counts.skipped += 1;
+        return;
     }
-    seen.samples.push(Sample {
-        begun: answer.begun,
-        ended: answer.ended,
-        stack: answer.stack,
-        holder: answer.holder,
-    });
+    if seen.samples.len() >= SAMPLES {
+        seen.bytes -= seen.samples.remove(0).bytes();
+    }
+    seen.bytes += bytes;
+    seen.samples.push(sample);
 }

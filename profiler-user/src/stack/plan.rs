@@ -166,6 +166,7 @@ impl Plan {
                     process.until = now + PAUSE;
                 }
             }
+            Some(Problem::Dropped) => {}
             Some(Problem::Unreadable | Problem::Fatal) => process.until = now + PAUSE,
         }
     }
@@ -247,6 +248,16 @@ mod tests {
             plan.answered(1, 2, SECOND + PAUSE, Some(&Problem::Torn));
             let again = plan.choose(&turn(80_000 + 2_000 * u64::from(n)), SECOND + PAUSE + 1).len();
             assert_eq!(again, usize::from(n + 1 < TORN), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_look_that_the_reader_did_not_come_to_costs_nothing() {
+        let mut plan = plan();
+        for n in 0..3 * u64::from(TORN) {
+            let now = SECOND + n * SECOND;
+            assert_eq!(plan.choose(&[long(1, 2, 60 + 2_000 * n, true)], now).len(), 1, "{n}");
+            plan.answered(1, 2, now, Some(&Problem::Dropped));
         }
     }
 

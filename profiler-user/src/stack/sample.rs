@@ -15,6 +15,15 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The memory that it takes.
+    pub fn bytes(&self) -> usize {
+        let of_frame = |frame: &Frame| {
+            size_of::<Frame>() + frame.function.len() + frame.file.as_ref().map_or(0, String::len)
+        };
+        let held = self.holder.iter().flat_map(|holder| &holder.stack);
+        size_of::<Self>() + self.stack.iter().chain(held).map(of_frame).sum::<usize>()
+    }
+
     /// Whether it was read between these two instants. What was read before or after is of another turn.
     pub fn is_within(&self, start: u64, end: u64) -> bool {
         self.begun >= start && self.ended <= end

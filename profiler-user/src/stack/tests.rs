@@ -1,5 +1,4 @@
 use super::*;
-use crate::stack::wire::Problem;
 use crate::stall::Frame;
 use profiler_ebpf::wait::kind;
 
@@ -70,7 +69,27 @@ fn what_failed_is_counted() {
     let ask = Ask { pid: 1, tid: 2, start: 1_000 * MS };
     keep(&mut stacks.seen, &mut stacks.counts, Answer::none(ask, 0, 0, Problem::Torn));
     assert_eq!(stacks.counts, Counts { failed: 1, ..Counts::default() });
+    keep(&mut stacks.seen, &mut stacks.counts, Answer::none(ask, 0, 0, Problem::Dropped));
+    assert_eq!(stacks.counts, Counts { failed: 1, skipped: 1, ..Counts::default() });
     assert_eq!(functions(&mut stacks, turn(1_000, 1_300), false), [""; 0]);
+}
+
+#[test]
+fn no_more_is_kept_than_there_is_room_for() {
+    const TURNS: u64 = 64;
+    let of = |tid| Turn { tid, ..turn(1_000, 1_300) };
+    let mut stacks = stacks(&(0..TURNS as u32).map(of).collect::<Vec<_>>());
+    let name = "a".repeat(BYTES / 1_000);
+    for n in 0..TURNS * 17 {
+        let mut answer = answer(1_000, 1_100, &name);
+        answer.ask.tid = (n % TURNS) as u32;
+        keep(&mut stacks.seen, &mut stacks.counts, answer);
+    }
+    assert!(stacks.counts.skipped > 0 && stacks.counts.late == 0, "{:?}", stacks.counts);
+    let counted: usize = stacks.seen.values().map(|seen| seen.bytes).sum();
+    let samples = stacks.seen.values().flat_map(|seen| &seen.samples);
+    assert_eq!(counted, samples.map(Sample::bytes).sum::<usize>());
+    assert!((BYTES - BYTES / 500..=BYTES).contains(&counted), "{counted}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub enum Problem {
     Unreadable,
     /// The reader ended over it, or took too long.
     Fatal,
+    /// The reader did not come to it: nothing is known of the process.
+    Dropped,
 }
 
 /// What was seen of a thread.

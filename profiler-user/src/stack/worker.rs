@@ -1,32 +1,43 @@
 //! The reader, a process of its own, and the threads that speak with it, so that no look at the loops ever waits for it.
 //! A reader that crashes, or takes too long, is ended and started anew for the next look.
 
-use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use log::debug;
 
+use super::asked::{Asked, WAITING};
 use super::reader;
 use super::wire::{Answer, Ask, Problem};
 use crate::clock::monotonic;
 
-/// Looks, and answers, that wait at the most; more looks are refused.
-const WAITING: usize = 64;
 /// A look that takes longer is given up: reading a foreign program's debug information for the first time takes most.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A line of the reader's is not longer, bytes: two stacks of 32 frames with names of 512 bytes, each of them escaped.
+const LINE: u64 = 1 << 20;
 /// A reader that had nothing to do for so long is ended.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// A reader that was killed is waited for so long.
+const REAP: Duration = Duration::from_millis(200);
+/// hostprof's end waits so long for the worker: the report is not yet written.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// The thread that speaks with the reader.
 #[derive(Debug)]
 pub(super) struct Worker {
-    events: Option<SyncSender<Event>>,
+    events: SyncSender<Event>,
     answers: Receiver<Answer>,
+    /// The thread is to end, whatever it has to do.
+    ending: Arc<AtomicBool>,
+    /// Disconnected when the thread has ended its reader and is about to end.
+    over: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,11 +55,21 @@ impl Worker {
     pub(super) fn start() -> Option<Self> {
         let (events, to_do) = sync_channel(WAITING);
         let (done, answers) = channel();
-        let mut work = Work { events: events.clone(), done, reader: None, asked: VecDeque::new(), number: 0 };
+        let (alive, over) = channel();
+        let ending = Arc::new(AtomicBool::new(false));
+        let mut work = Work {
+            events: events.clone(),
+            done,
+            reader: None,
+            asked: Asked::new(Instant::now()),
+            number: 0,
+            ending: Arc::clone(&ending),
+            _alive: alive,
+        };
         let thread =
             std::thread::Builder::new().name("stacks".into()).spawn(move || work.until_the_end(&to_do));
         match thread {
-            Ok(thread) => Some(Self { events: Some(events), answers, thread: Some(thread) }),
+            Ok(thread) => Some(Self { events, answers, ending, over, thread: Some(thread) }),
             Err(e) => {
                 debug!("no stacks: {e}");
                 None
@@ -58,7 +79,7 @@ impl Worker {
 
     /// Has a thread looked at; false where too many wait already.
     pub(super) fn ask(&mut self, ask: Ask) -> bool {
-        self.events.as_ref().is_some_and(|events| events.try_send(Event::Ask(ask)).is_ok())
+        self.events.try_send(Event::Ask(ask)).is_ok()
     }
 
     /// What was seen, one look at a time.
@@ -69,10 +90,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let (Some(events), Some(thread)) = (self.events.take(), self.thread.take())
-            && events.send(Event::End).is_ok()
-        {
-            let _ = thread.join();
+        self.ending.store(true, Ordering::Relaxed);
+        // It may be full: then there is enough to wake the thread up.
+        let _ = self.events.try_send(Event::End);
+        match self.over.recv_timeout(GOODBYE) {
+            Err(RecvTimeoutError::Timeout) => debug!("the stacks' thread does not end"),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                let _ = self.thread.take().map(JoinHandle::join);
+            }
         }
     }
 }
@@ -82,19 +107,18 @@ struct Work {
     events: SyncSender<Event>,
     done: Sender<Answer>,
     reader: Option<Reader>,
-    /// Looks that have no answer yet, and since when, in the order in which the reader begins them.
-    asked: VecDeque<(Ask, Instant)>,
+    asked: Asked,
     /// Of the reader: what one that was ended has still said is not the next one's.
     number: u64,
+    ending: Arc<AtomicBool>,
+    /// Dropped after the reader.
+    _alive: Sender<()>,
 }
 
 impl Work {
     fn until_the_end(&mut self, to_do: &Receiver<Event>) {
-        loop {
-            let patience = match self.asked.front() {
-                Some((_, since)) => PATIENCE.saturating_sub(since.elapsed()),
-                None => IDLE,
-            };
+        while !self.ending.load(Ordering::Relaxed) {
+            let patience = self.asked.left(PATIENCE, Instant::now()).unwrap_or(IDLE);
             match to_do.recv_timeout(patience) {
                 Ok(Event::Ask(ask)) => self.ask(ask),
                 Ok(Event::Said(number, said)) if number == self.number => self.said(said),
@@ -106,7 +130,9 @@ impl Work {
     }
 
     fn ask(&mut self, ask: Ask) {
-        self.asked.push_back((ask, Instant::now()));
+        if !self.asked.push(ask, Instant::now()) {
+            return self.refuse(ask, Problem::Dropped);
+        }
         let started = match &mut self.reader {
             Some(reader) => Ok(reader),
             None => {
@@ -123,25 +149,30 @@ impl Work {
     fn said(&mut self, line: Option<String>) {
         let answer = line.and_then(|line| serde_json::from_str::<Answer>(&line).ok());
         let Some(answer) = answer else { return self.give_up() };
-        self.asked.retain(|(ask, _)| *ask != answer.ask);
+        self.asked.answered(&answer.ask, Instant::now());
         let _ = self.done.send(answer);
     }
 
-    /// Ends the reader. What it has been at longest is to blame.
+    /// Ends the reader. What it has been at longest is to blame, and nothing else.
     fn give_up(&mut self) {
         self.reader = None;
-        let now = monotonic();
-        let problems = std::iter::once(Problem::Fatal).chain(std::iter::repeat(Problem::Torn));
-        for ((ask, _), problem) in self.asked.drain(..).zip(problems) {
-            let _ = self.done.send(Answer::none(ask, now, now, problem));
+        let asked: Vec<_> = self.asked.take().collect();
+        let problems = std::iter::once(Problem::Fatal).chain(std::iter::repeat(Problem::Dropped));
+        for (ask, problem) in asked.into_iter().zip(problems) {
+            self.refuse(ask, problem);
         }
+    }
+
+    fn refuse(&self, ask: Ask, problem: Problem) {
+        let now = monotonic();
+        let _ = self.done.send(Answer::none(ask, now, now, problem));
     }
 }
 
 /// A running reader; ended when dropped.
 #[derive(Debug)]
 struct Reader {
-    child: Child,
+    child: Option<Child>,
     input: ChildStdin,
 }
 
@@ -157,7 +188,7 @@ impl Reader {
             return Err(io::Error::other("no pipes"));
         };
         debug!("reader {} started", child.id());
-        let reader = Self { child, input };
+        let reader = Self { child: Some(child), input };
         std::thread::Builder::new()
             .name("stacks-answers".into())
             .spawn(move || listen(output, number, &events))?;
@@ -172,19 +203,100 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
         // It is ours, and holds nothing that it would have to put in order.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        if !reaped(&mut child, REAP) {
+            // It sits in a call that nothing interrupts, as on a file system that does not answer. Should hostprof end
+            // first, it is init's.
+            let _ = std::thread::Builder::new().name("stacks-reap".into()).spawn(move || child.wait());
+        }
     }
+}
+
+/// Whether a child has ended within so long.
+fn reaped(child: &mut Child, within: Duration) -> bool {
+    let begin = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if begin.elapsed() >= within {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
 }
 
 /// Passes on what the reader says, until it ends or nobody listens any more.
 fn listen(output: ChildStdout, number: u64, events: &SyncSender<Event>) {
-    for line in BufReader::new(output).lines() {
-        let Ok(line) = line else { break };
+    let mut output = BufReader::new(output);
+    while let Some(line) = line(&mut output) {
         if events.send(Event::Said(number, Some(line))).is_err() {
             return;
         }
     }
     let _ = events.send(Event::Said(number, None));
+}
+
+/// The next line; None where there is none, or one that is longer than a reader says.
+fn line(output: &mut impl BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    output.take(LINE).read_until(b'\n', &mut line).ok()?;
+    (line.pop() == Some(b'\n')).then(|| String::from_utf8(line).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_waits_for_no_thread_that_does_not_end() {
+        let (events, _to_do) = sync_channel(1);
+        events.try_send(Event::End).unwrap();
+        let (_done, answers) = channel();
+        let (alive, over) = channel::<()>();
+        let (go_on, stuck) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _ = stuck.recv();
+            drop(alive);
+        });
+        let ending = Arc::new(AtomicBool::new(false));
+        drop(Worker { events, answers, ending: Arc::clone(&ending), over, thread: Some(thread) });
+        assert!(ending.load(Ordering::Relaxed), "it is told though the channel is full");
+        assert!(go_on.send(()).is_ok(), "it has still not ended");
+    }
+
+    #[test]
+    fn a_worker_ends() {
+        let worker = Worker::start().unwrap();
+        let ending = Arc::clone(&worker.ending);
+        drop(worker);
+        while Arc::strong_count(&ending) > 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_dropped_is_no_more() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        assert!(!reaped(&mut child, Duration::ZERO), "it runs");
+        let (pid, input) = (child.id(), child.stdin.take().unwrap());
+        drop(Reader { child: Some(child), input });
+        let gone = || !std::path::Path::new(&format!("/proc/{pid}")).exists();
+        while !gone() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_ends_the_reader() {
+        let most = usize::try_from(LINE).unwrap();
+        let said = format!("a\n\n{}\n{}\nb\n", "x".repeat(most - 1), "x".repeat(most));
+        let mut said = said.as_bytes();
+        assert_eq!(line(&mut said).as_deref(), Some("a"));
+        assert_eq!(line(&mut said).as_deref(), Some(""));
+        assert_eq!(line(&mut said).map(|line| line.len()), Some(most - 1));
+        assert_eq!(line(&mut said), None, "one byte more");
+        assert_eq!(line(&mut "cut".as_bytes()), None, "the reader ended meanwhile");
+        assert_eq!(line(&mut "".as_bytes()), None);
+    }
 }

@@ -1,6 +1,34 @@
 //! Other processes' memory, read while they go on (process_vm_readv(2)); and how much of its own the reader has.
 
-use std::fs;
+use std::{fs, io};
+
+/// A thread that has forgotten what it kept may not do so again for so long, ns: what it reads anew costs more than the
+/// memory, and the memory may be another thread's.
+const REST: u64 = 10_000_000_000;
+
+/// When a thread is to forget what it keeps.
+#[derive(Debug)]
+pub(super) struct Pressure {
+    enough: u64,
+    last: Option<u64>,
+}
+
+impl Pressure {
+    /// Above so many bytes.
+    pub(super) fn new(enough: u64) -> Self {
+        Self { enough, last: None }
+    }
+
+    /// Whether it is now. `bytes`: what the process has.
+    pub(super) fn is_due(&mut self, bytes: Option<u64>, now: u64) -> bool {
+        let rested = self.last.is_none_or(|last| now.saturating_sub(last) >= REST);
+        let due = rested && bytes.is_some_and(|bytes| bytes > self.enough);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}
 
 /// `N` bytes at an address; None where they are not all to be had.
 pub(super) fn read<const N: usize>(pid: u32, address: u64) -> Option<[u8; N]> {
@@ -17,6 +45,14 @@ pub(super) fn read_into(pid: u32, address: u64, bytes: &mut [u8]) -> usize {
     usize::try_from(got).unwrap_or(0)
 }
 
+/// No core dump of this process is ever written (do_coredump(), fs/coredump.c): it has other processes' memory in it.
+/// Its own files in `/proc` stay open to it, and those that anyone may read (`stat`, `status`) to hostprof.
+pub(super) fn keep_off_the_disk() -> io::Result<()> {
+    // SAFETY: numbers only.
+    let done = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Memory of the reader that is no file's, bytes.
 pub(super) fn own() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -27,6 +63,28 @@ pub(super) fn own() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_not_forgotten_at_each_look() {
+        let mut pressure = Pressure::new(100);
+        assert!(!pressure.is_due(None, 0) && !pressure.is_due(Some(100), 1));
+        assert!(pressure.is_due(Some(101), 2));
+        assert!(!pressure.is_due(Some(1_000), 1 + REST));
+        assert!(pressure.is_due(Some(101), 2 + REST));
+    }
+
+    #[test]
+    fn no_core_dump() {
+        // SAFETY: numbers only.
+        let dumpable = || unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) };
+        let before = dumpable();
+        keep_off_the_disk().unwrap();
+        assert_eq!(dumpable(), 0);
+        assert!(own().is_some(), "its own files in /proc can still be read");
+        assert!(fs::read("/proc/self/maps").is_ok());
+        // SAFETY: numbers only. The other tests' process is as it was.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, before, 0, 0, 0) }, 0);
+    }
 
     #[test]
     fn what_is_there_and_what_is_not() {

@@ -8,6 +8,7 @@ use super::process::{Identity, Process};
 use super::symbols::{Symbols, plain};
 use super::unwind::{self, Image, Mapping};
 use super::{FRAMES, Problem, sampler};
+use crate::clock::monotonic;
 use crate::stall::Frame;
 
 /// Processes kept at the most.
@@ -33,6 +34,13 @@ pub(super) enum Call {
     At(Mapping, u64),
 }
 
+/// The calls on a stack, innermost first.
+pub(super) struct Calls {
+    pub(super) calls: Vec<Call>,
+    /// When the thread was there for the last time, ns: its registers had been read, and its stack.
+    pub(super) ended: u64,
+}
+
 /// The native programs looked at so far.
 pub(super) struct Natives {
     known: LruCache<u32, Known>,
@@ -47,11 +55,13 @@ impl Default for Natives {
 
 impl Natives {
     /// The stack of one thread, as far as it can be had at once.
-    pub(super) fn look(&mut self, process: &Process, tid: u32) -> Result<Vec<Call>, Problem> {
+    pub(super) fn look(&mut self, process: &Process, tid: u32) -> Result<Calls, Problem> {
         if cfg!(not(target_arch = "x86_64")) {
             return Err(Problem::Unreadable);
         }
         let start = start(process, tid)?;
+        // What a process has in files may take long to read, and is no part of the look.
+        let ended = monotonic();
         let mappings = unwind::mappings(process).ok_or(Problem::Unreadable)?;
         let same = |known: &Known| known.identity == process.identity && known.mappings == mappings;
         if !self.known.get(&process.pid).is_some_and(same) {
@@ -66,7 +76,7 @@ impl Natives {
             Some(mapping) => Call::At(mapping.clone(), address),
             None => Call::Named(made(&known.perf_map, address)),
         };
-        Ok(addresses.into_iter().take(FRAMES).map(call).collect())
+        Ok(Calls { calls: addresses.into_iter().take(FRAMES).map(call).collect(), ended })
     }
 }
 

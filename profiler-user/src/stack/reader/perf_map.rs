@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 
+use super::inside::{self, Last};
 use super::process::Process;
 use crate::stall::Frame;
 
@@ -26,7 +28,7 @@ impl PerfMap {
     /// writes it.
     pub(super) fn update(&mut self, process: &Process) {
         let Some(number) = process.inner(process.pid) else { return };
-        let Ok(mut file) = File::open(process.file(&format!("root/tmp/perf-{number}.map"))) else { return };
+        let Some(mut file) = open(process, number) else { return };
         let length = file.metadata().map_or(0, |data| data.len());
         if length < self.read {
             *self = Self::default();
@@ -54,6 +56,13 @@ impl PerfMap {
         let (start, (length, name)) = self.code.range(..=address).next_back()?;
         (address - start < *length).then(|| frame(name))
     }
+}
+
+/// The map of a process that has this number inside. In a folder where others may write too: one of theirs is not read.
+fn open(process: &Process, number: u32) -> Option<File> {
+    let file = inside::open(process, &format!("/tmp/perf-{number}.map"), Last::File).ok()?;
+    let owner = file.metadata().ok()?.uid();
+    (owner == 0 || process.user() == Some(owner)).then_some(file)
 }
 
 /// `3ef414c0 398 name`: where, how long (both hexadecimal) and what, which may have blanks.
@@ -110,6 +119,27 @@ mod tests {
         for other in ["Builtin:ArrayMap", "RegExp:a:b /:1:2", "JS:*x", "py::main:/srv/app.py", ""] {
             assert_eq!(named(other), (other.to_owned(), None, None), "{other}");
         }
+    }
+
+    #[test]
+    fn a_map_is_a_file_of_the_process_and_no_link() {
+        let own = Process::of(std::process::id()).unwrap();
+        let number = own.inner(own.pid).unwrap();
+        let path = format!("/tmp/perf-{number}.map");
+        let read = || {
+            let mut map = PerfMap::default();
+            map.update(&own);
+            map.frame(0x1008).map(|frame| frame.function)
+        };
+        std::fs::write(&path, "1000 10 made\n").unwrap();
+        let written = read();
+        std::fs::remove_file(&path).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("map"), "1000 10 other\n").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("map"), &path).unwrap();
+        let linked = read();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((written.as_deref(), linked), (Some("made"), None));
     }
 
     #[test]

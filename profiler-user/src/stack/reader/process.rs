@@ -65,6 +65,11 @@ impl Process {
         format!("/proc/{}/{name}", self.pid)
     }
 
+    /// The user to whom the files belong that it makes.
+    pub(super) fn user(&self) -> Option<u32> {
+        user(&fs::read_to_string(self.file("status")).ok()?)
+    }
+
     /// The number that a thread has in its own pid namespace.
     pub(super) fn inner(&self, tid: u32) -> Option<u32> {
         let status = fs::read_to_string(self.file(&format!("task/{tid}/status"))).ok()?;
@@ -112,6 +117,12 @@ fn inner(status: &str) -> Option<u32> {
     line.split_whitespace().last()?.parse().ok()
 }
 
+/// The last of the four: real, effective, saved and of the file system (`Uid:`, proc_pid_status(5)).
+fn user(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +158,12 @@ mod tests {
         {
             assert!(!has_python(&maps(path)), "{path}");
         }
+    }
+
+    #[test]
+    fn whose_files_it_makes() {
+        assert_eq!(user("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\n"), Some(4));
+        assert_eq!(user("Name:\tx\n"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use blazesym::symbolize::{Input, Sym, Symbolizer};
 use object::{Object, ObjectSection};
 use rustc_hash::FxHashMap;
 
+use super::inside::{self, Last};
 use super::process::Process;
 use super::unwind::Mapping;
 use crate::stall::Frame;
@@ -67,13 +68,11 @@ impl Symbols {
 
 /// The file of a mapping: the one that is mapped, not one that has its path now.
 pub(super) fn open(process: &Process, mapping: &Mapping) -> Option<File> {
-    let same = |file: &File| file.metadata().is_ok_and(|data| data.ino() == mapping.file.1 && data.is_file());
-    let paths = [
-        format!("/proc/{}/map_files/{:x}-{:x}", process.pid, mapping.range.start, mapping.range.end),
-        process.file(&format!("root{}", mapping.path)),
-        process.file("exe"),
-    ];
-    paths.iter().filter_map(|path| File::open(path).ok()).find(same)
+    let same = |file: &File| file.metadata().is_ok_and(|data| data.ino() == mapping.file.1);
+    let mapped = format!("map_files/{:x}-{:x}", mapping.range.start, mapping.range.end);
+    let link = |name: &str| inside::behind(&process.file(name)).ok().filter(same);
+    let named = || inside::open(process, &mapping.path, Last::FileOrLink).ok().filter(same);
+    link(&mapped).or_else(named).or_else(|| link("exe"))
 }
 
 /// Bytes of debug information in a file.
@@ -98,4 +97,24 @@ fn frames(symbol: &Sym<'_>) -> Vec<Frame> {
 /// A frame without a place.
 pub(super) fn plain(function: String) -> Frame {
     Frame { function, file: None, line: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::reader::unwind::mappings;
+
+    #[test]
+    fn the_file_of_a_mapping_by_each_way() {
+        let own = Process::of(std::process::id()).unwrap();
+        let of_a_library = |mapping: &Mapping| mapping.path.contains(".so") && mapping.file.1 != 0;
+        let mut mapping = mappings(&own).unwrap().into_iter().find(of_a_library).unwrap();
+        let number = |file: Option<File>| file.map(|file| file.metadata().unwrap().ino());
+        assert_eq!(number(open(&own, &mapping)), Some(mapping.file.1));
+        // No such mapping any more: by its path.
+        mapping.range = 1..2;
+        assert_eq!(number(open(&own, &mapping)), Some(mapping.file.1));
+        mapping.file.1 += 1;
+        assert_eq!(number(open(&own, &mapping)), None, "another file has its path");
+    }
 }
