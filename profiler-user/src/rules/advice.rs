@@ -153,10 +153,11 @@ fn work(stall: &Stall) -> Work {
 mod tests {
     use super::super::sample::{blocked, stall};
     use super::*;
+    use crate::stall::Kind;
 
     fn blocked_in(syscall: &str, target: Option<&str>) -> Stall {
         let mut stall = stall(Cause::BlockingCall, 0.3, 0.0, 0.0);
-        stall.blocked_in = vec![blocked(syscall, target, 1, 0.3)];
+        stall.blocked_in = vec![blocked(syscall, Kind::Other, target, 1, 0.3)];
         stall
     }
 

@@ -1,7 +1,7 @@
 //! What held a loop, in words: the call and its target, and the place in the code. Pure.
 
 use crate::stall::cause::Cause;
-use crate::stall::{Frame, Stall};
+use crate::stall::{BlockedIn, Frame, Kind, Queries, Stall};
 
 /// Parts of paths that no application's own code has.
 const LIBRARIES: [&str; 9] = [
@@ -70,10 +70,21 @@ fn call(stall: &Stall) -> String {
     } else {
         blocked.syscall.clone()
     };
-    match (&stall.queries, &blocked.target) {
-        (Some(queries), _) => format!("{name} on MySQL {}", queries.peer),
+    match (stall.queries.as_ref().filter(|queries| is_for(blocked, queries)), &blocked.target) {
+        (Some(queries), _) => format!("{name} on MySQL {}", queries.peer).trim_end().to_owned(),
         (None, Some(target)) => format!("{name} on {target}"),
         (None, None) => name,
+    }
+}
+
+/// Whether the call waited for the queries of its turn, and not for something else beside them: it was on their
+/// connection, or on nobody knows what for about as long as they took.
+fn is_for(blocked: &BlockedIn, queries: &Queries) -> bool {
+    match blocked.kind {
+        Kind::Database => true,
+        Kind::Wait => queries.seconds >= blocked.seconds / 2.0,
+        Kind::Socket | Kind::Other => blocked.target.is_none() && queries.seconds >= blocked.seconds / 2.0,
+        _ => false,
     }
 }
 
@@ -107,7 +118,7 @@ pub(super) fn place(frame: &Frame) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{blocked, frame, stall};
+    use super::super::sample::{blocked, frame, queried, stall};
     use super::*;
 
     #[test]
@@ -129,12 +140,35 @@ mod tests {
     #[test]
     fn calls_are_named_with_their_target() {
         let mut read = stall(Cause::BlockingCall, 0.3, 0.0, 0.0);
-        read.blocked_in = vec![blocked("recvfrom", Some("tcp 10.0.0.7:80"), 1, 0.3)];
+        read.blocked_in = vec![blocked("recvfrom", Kind::Socket, Some("tcp 10.0.0.7:80"), 1, 0.3)];
         assert_eq!(culprit(&read), "recvfrom on tcp 10.0.0.7:80");
-        read.blocked_in = vec![blocked("clock_nanosleep", None, 1, 0.3)];
+        read.blocked_in = vec![blocked("clock_nanosleep", Kind::Sleep, None, 1, 0.3)];
         assert_eq!(culprit(&read), "sleeping (clock_nanosleep)");
         read.stack = vec![frame("wait", "/srv/app.py", 7)];
         assert_eq!(culprit(&read), "sleeping (clock_nanosleep) at srv/app.py:7 in wait");
+    }
+
+    #[test]
+    fn a_query_beside_a_long_wait_is_not_what_held_it() {
+        let held = |call: BlockedIn, queries: f64| {
+            let mut stall = queried(1, queries, 0.0);
+            let other = stall.blocked_in.remove(0);
+            stall.blocked_in = vec![call, other];
+            culprit(&stall)
+        };
+        let sleep = blocked("clock_nanosleep", Kind::Sleep, None, 1, 0.3);
+        assert_eq!(held(sleep.clone(), 0.001), "sleeping (clock_nanosleep)");
+        assert_eq!(held(sleep, 0.2), "sleeping (clock_nanosleep)");
+        let call = |kind, target, seconds| blocked("recvfrom", kind, target, 1, seconds);
+        let peer = Some("tcp 10.0.0.7:80");
+        assert_eq!(held(call(Kind::Socket, peer, 0.3), 0.001), "recvfrom on tcp 10.0.0.7:80");
+        assert_eq!(held(call(Kind::Socket, peer, 0.3), 0.2), "recvfrom on tcp 10.0.0.7:80");
+        assert_eq!(held(call(Kind::Socket, None, 0.3), 0.001), "recvfrom");
+        assert_eq!(held(call(Kind::Socket, None, 0.3), 0.29), "recvfrom on MySQL 10.0.0.9:3306");
+        assert_eq!(culprit(&queried(1, 0.3, 0.0)), "recvfrom on MySQL 10.0.0.9:3306", "the query itself");
+        let poll = blocked("poll", Kind::Wait, Some("anon_inode:[eventpoll]"), 1, 0.3);
+        assert_eq!(held(poll.clone(), 0.29), "poll on MySQL 10.0.0.9:3306");
+        assert_eq!(held(poll, 0.01), "poll on anon_inode:[eventpoll]");
     }
 
     #[test]

@@ -103,11 +103,11 @@ mod tests {
     use super::super::event_loop_blocked;
     use super::super::sample::{blocked, findings, frame, stall, with_stalls};
     use super::*;
-    use crate::stall::Holder;
+    use crate::stall::{Holder, Kind};
 
     fn contended(count: u32, seconds: f64) -> Stall {
         let mut stall = stall(Cause::InterpreterLock, seconds, 0.02, 0.0);
-        stall.blocked_in = vec![blocked("futex", None, count, seconds)];
+        stall.blocked_in = vec![blocked("futex", Kind::Lock, None, count, seconds)];
         stall
     }
 
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn another_lock_is_not_the_interpreters() {
         let mut other = stall(Cause::BlockingCall, 0.3, 0.0, 0.0);
-        other.blocked_in = vec![blocked("futex", None, 1, 0.3)];
+        other.blocked_in = vec![blocked("futex", Kind::Lock, None, 1, 0.3)];
         for stall in [other, contended(9, 0.05)] {
             assert_eq!(findings(&with_stalls(vec![stall.clone()]), ID), [], "{stall:#?}");
         }
