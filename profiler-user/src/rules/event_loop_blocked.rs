@@ -240,7 +240,10 @@ mod tests {
             report.http = vec![HttpRow { service: "shop".into(), ..row }];
             let row = &mut report.event_loops[0];
             (row.turns, row.busy_seconds, row.turn) = (450, busy_seconds, Some(distribution(450, 0.034)));
-            judged(&report)
+            let live = super::super::judge_live(&Facts::of(&report), &Thresholds::default());
+            let all = judged(&report);
+            assert_eq!(live, all, "while it goes on as at its end");
+            all
         };
         let crowd = of(29_000, 5.0);
         assert_eq!((crowd.found.len(), crowd.undecided.len()), (0, 1), "{crowd:#?}");

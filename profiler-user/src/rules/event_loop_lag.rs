@@ -112,6 +112,10 @@ impl Rule for EventLoopLag {
         &[cpu_starvation::ID]
     }
 
+    fn takes_all(&self) -> bool {
+        true
+    }
+
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
         let limit = thresholds.of(ID, &QUEUE);
         for (service, loops) in facts.loops() {
@@ -270,6 +274,14 @@ mod tests {
             assert!(verdict.found.iter().all(|found| found.finding.id != ID), "{verdict:#?}");
             assert_eq!(verdict.undecided, []);
         }
+    }
+
+    #[test]
+    fn it_takes_a_whole_recording() {
+        let report = lagging((500, 0.03), (700, 0.008));
+        let (facts, thresholds) = (Facts::of(&report), Thresholds::default());
+        assert_eq!(super::super::judge(&facts, &thresholds).found.len(), 1);
+        assert_eq!(super::super::judge_live(&facts, &thresholds), Verdict::default());
     }
 
     #[test]
