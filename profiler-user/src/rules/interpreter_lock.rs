@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(found[0].title, title);
         let detail = "50 waits for the lock, 5.00 ms each, in 1 stall. Thread 4250 held it, at shop/report.py:9 in crunch.";
         assert_eq!(found[0].detail, detail);
-        assert!(found[0].advice.contains("py-spy dump --pid 4242"), "{}", found[0].advice);
+        assert!(found[0].advice.contains("py-spy dump --nonblocking --pid 4242"), "{}", found[0].advice);
         let because = findings(&report, event_loop_blocked::ID)[0].explained_by.clone();
         assert_eq!(because.as_deref(), Some(ID));
     }
