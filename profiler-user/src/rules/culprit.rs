@@ -1,22 +1,8 @@
 //! What held a loop, in words: the call and its target, and the place in the code. Pure.
 
 use crate::stall::cause::Cause;
+use crate::stall::place;
 use crate::stall::{BlockedIn, Frame, Kind, Queries, Stall};
-
-/// Parts of paths that no application's own code has.
-const LIBRARIES: [&str; 9] = [
-    "/site-packages/",
-    "/dist-packages/",
-    "/lib/python",
-    "/node_modules/",
-    "/usr/lib/",
-    "/usr/local/lib/",
-    "/usr/include/",
-    "/.cargo/registry/",
-    "/rustc/",
-];
-/// Beginnings of files that are part of a runtime.
-const BUILT_IN: [&str; 4] = ["node:", "internal/", "<frozen", "<built-in"];
 
 /// The cause's name in reports.
 pub fn cause_id(cause: Cause) -> &'static str {
@@ -56,8 +42,8 @@ pub fn culprit(stall: &Stall) -> String {
         Cause::Stopped => "the process was stopped".into(),
         Cause::Unknown => "blocked, it is not known in what".into(),
     };
-    match own_frame(&stall.stack) {
-        Some(frame) => format!("{what} at {}", place(frame)),
+    match place::of(&stall.stack) {
+        Some(frame) => format!("{what} at {}", named(frame)),
         None => what,
     }
 }
@@ -88,20 +74,8 @@ fn is_for(blocked: &BlockedIn, queries: &Queries) -> bool {
     }
 }
 
-/// The innermost place that is the application's own: a person looks there first. Where all are a library's, the
-/// innermost.
-pub(super) fn own_frame(stack: &[Frame]) -> Option<&Frame> {
-    let own = |frame: &&Frame| {
-        frame.file.as_deref().is_some_and(|file| {
-            !BUILT_IN.iter().any(|start| file.starts_with(start))
-                && !LIBRARIES.iter().any(|part| file.contains(part))
-        })
-    };
-    stack.iter().find(own).or_else(|| stack.first())
-}
-
 /// `orders.py:42 in list_orders`: the last two parts of a path tell enough.
-pub(super) fn place(frame: &Frame) -> String {
+pub(super) fn named(frame: &Frame) -> String {
     let file = frame.file.as_deref().map(|file| {
         let parts: Vec<_> = file.rsplitn(3, '/').collect();
         match parts.as_slice() {
@@ -122,19 +96,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_applications_own_code_is_named() {
-        let stack = [
-            frame("_read_bytes", "/venv/lib/python3.11/site-packages/pymysql/connections.py", 799),
-            frame("list_orders", "/srv/shop/orders.py", 42),
-            frame("run", "/usr/lib/python3.11/asyncio/events.py", 84),
-        ];
-        let own = own_frame(&stack).unwrap();
-        assert_eq!(place(own), "shop/orders.py:42 in list_orders");
-        assert_eq!(place(own_frame(&stack[2..]).unwrap()), "asyncio/events.py:84 in run");
-        assert_eq!(own_frame(&[]), None);
+    fn places_are_named_in_short() {
+        let orders = frame("list_orders", "/srv/shop/orders.py", 42);
+        assert_eq!(named(&orders), "shop/orders.py:42 in list_orders");
         let bare = Frame { function: "spin".into(), file: Some("app.py".into()), line: None };
-        assert_eq!(place(&bare), "app.py in spin");
-        assert_eq!(place(&Frame { file: None, ..bare }), "spin");
+        assert_eq!(named(&bare), "app.py in spin");
+        assert_eq!(named(&Frame { file: None, ..bare }), "spin");
     }
 
     #[test]

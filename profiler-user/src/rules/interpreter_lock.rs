@@ -3,14 +3,14 @@
 
 use serde_json::json;
 
-use super::culprit::{own_frame, place};
+use super::culprit::named;
 use super::stalled::{Stalled, held};
 use super::thresholds::{Threshold, Thresholds, Unit};
 use super::{Facts, Rule, Said, Verdict, advice};
 use crate::output::style::units::{self, duration};
 use crate::report::Severity;
 use crate::stall::cause::Cause;
-use crate::stall::{BlockedIn, Stall};
+use crate::stall::{BlockedIn, Stall, place};
 
 pub(super) const ID: &str = "interpreter-lock-contention";
 
@@ -57,7 +57,7 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, service: &'a str, stalled: &S
     let seconds: f64 = stalled.stalls().filter_map(waits).map(|w| w.seconds).sum();
     let mean = seconds / count.max(1) as f64;
     let holder = stalled.stalls().find_map(|stall| stall.lock_holder.as_ref());
-    let at = holder.and_then(|holder| own_frame(&holder.stack)).map(place);
+    let at = holder.and_then(|holder| place::of(&holder.stack)).map(named);
     let title = format!(
         "{}: its event loop waited {} for the interpreter lock, which other threads held",
         facts.name(service),
