@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use hostprof_tests::{
-    LoopRuntime, Recording, Report, Stalling, Trace, cli,
+    Cgroup, Database, Engine, LoopRuntime, Recording, Report, Stalling, Trace, cli,
     process::{PATIENCE, temp_dir},
     schema,
 };
@@ -98,6 +98,117 @@ fn handlers_that_wait_are_none() -> Result<()> {
         server.stop()?;
     }
     Ok(())
+}
+
+/// The one finding of this rule, and that of the blocked loop which it explains. None but these two: the machine of the
+/// tests may starve the server besides.
+fn explained<'a>(found: &[&'a Value], id: &str) -> Result<(&'a Value, &'a Value)> {
+    let of = |id: &str| -> Result<&'a Value> {
+        let of_it: Vec<_> = found.iter().copied().filter(|finding| finding["id"] == id).collect();
+        let [finding] = of_it.as_slice() else { anyhow::bail!("{} of {id}: {found:#?}", of_it.len()) };
+        Ok(finding)
+    };
+    let (reason, blocked) = (of(id)?, of("event-loop-blocked")?);
+    ensure!(blocked["explained_by"] == id, "{found:#?}");
+    let others = ids(found).into_iter().filter(|other| *other != "event-loop-blocked" && *other != id);
+    let others: Vec<_> = others.filter(|id| *id != "cpu-starvation").collect();
+    ensure!(others.is_empty(), "{others:?} beside {id}: {found:#?}");
+    Ok((reason, blocked))
+}
+
+fn number(evidence: &Value, key: &str) -> f64 {
+    evidence[key].as_f64().unwrap_or(f64::NAN)
+}
+
+#[test]
+fn a_query_that_blocks_the_loop_is_named() -> Result<()> {
+    let database = Database::start(Engine::MariaDb)?;
+    let server = Stalling::start_with(LoopRuntime::Asyncio, Some(database.tcp()))?;
+    // Opens the connection.
+    server.get("query", 1)?;
+    let report = record(&server, "query", HOLD_MS, &[])?;
+    let found = findings(&report, &server);
+    let (finding, blocked) = explained(&found, "blocking-query-in-event-loop")?;
+    let (evidence, peer) = (&finding["evidence"], database.tcp().to_string());
+    ensure!(finding["severity"] == "critical" && finding["count"] == TIMES, "{finding:#}");
+    ensure!(evidence["peer"] == peer && evidence["digest_text"] == "SELECT SLEEP(?)", "{finding:#}");
+    ensure!(evidence["queries"] == TIMES && evidence["queries_a_turn_max"] == 1, "{finding:#}");
+    let rows = report.rows("mysql").role("client").of(&[server.pid()]).with("digest_text", "SELECT SLEEP(?)");
+    let digest = &rows.only()?["digest"];
+    ensure!(
+        digest.is_string() && finding["subject"] == *digest && evidence["digest"] == *digest,
+        "{finding:#}"
+    );
+    let least = TIMES as f64 * f64::from(HOLD_MS) / 1e3;
+    let seconds = number(evidence, "query_seconds");
+    ensure!(seconds >= least && seconds <= number(evidence, "stalled_seconds"), "{finding:#}");
+    ensure!(finding["advice"].as_str().is_some_and(|text| text.contains("asyncmy")), "{finding:#}");
+    let held_by = &blocked["evidence"]["held_by"][0];
+    ensure!(held_by["what"].as_str().is_some_and(|what| what.contains(&peer)), "{blocked:#}");
+    // One of a millisecond, and then a sleep: that is what held it.
+    let report = record(&server, "query_then_sleep", HOLD_MS, &[])?;
+    let found = findings(&report, &server);
+    ensure!(!ids(&found).contains(&"blocking-query-in-event-loop"), "{found:#?}");
+    let blocked =
+        found.iter().find(|finding| finding["id"] == "event-loop-blocked").context("not blocked")?;
+    let detail = blocked["detail"].as_str().unwrap_or_default();
+    ensure!(detail.contains("clock_nanosleep") && !detail.contains("MySQL"), "{blocked:#}");
+    server.stop()?;
+    database.stop()
+}
+
+#[test]
+fn a_thread_that_has_the_interpreters_lock_is_found() -> Result<()> {
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
+    // Prepares what it does.
+    server.get("interpreter", HOLD_MS)?;
+    let report = record(&server, "interpreter", HOLD_MS, &[])?;
+    let found = findings(&report, &server);
+    let (finding, _) = explained(&found, "interpreter-lock-contention")?;
+    let evidence = &finding["evidence"];
+    ensure!(finding["severity"] == "warning" && finding["subject"] == "event loop", "{finding:#}");
+    ensure!(number(evidence, "lock_waits") > number(evidence, "stalls"), "one wait each: {finding:#}");
+    let seconds = number(evidence, "lock_wait_seconds");
+    ensure!(seconds > 0.0 && seconds <= number(evidence, "stalled_seconds"), "{finding:#}");
+    let mean = seconds / number(evidence, "lock_waits");
+    ensure!((number(evidence, "lock_wait_mean_seconds") - mean).abs() < 1e-9, "{finding:#}");
+    ensure!(evidence["loops"][0]["pid"] == server.pid(), "{finding:#}");
+    // A lock of the application's own is none of the interpreter's.
+    let report = record(&server, "lock", HOLD_MS, &[])?;
+    let found = findings(&report, &server);
+    ensure!(!ids(&found).contains(&"interpreter-lock-contention"), "{found:#?}");
+    ensure!(ids(&found).contains(&"event-loop-blocked"), "{found:#?}");
+    server.stop()
+}
+
+/// The CPU time that a handler needs while its group may use a twentieth of a CPU, ms: five periods' worth.
+const LIMITED_MS: u32 = 25;
+
+#[test]
+fn a_quota_that_is_used_up_is_found() -> Result<()> {
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
+    let group = Cgroup::limited(&format!("hostprof-starved-{}", server.pid()), 5)?;
+    let recording = Recording::start(&[])?;
+    group.take(&[server.pid()])?;
+    server.get("wait", 1)?;
+    // Its group is seen within seconds, and then sampled.
+    server.get("wait", 3_000)?;
+    for _ in 0..TIMES {
+        server.get("compute", LIMITED_MS)?;
+        server.get("wait", 1)?;
+    }
+    let report = recording.finish()?;
+    let found = findings(&report, &server);
+    let (finding, _) = explained(&found, "cpu-starvation")?;
+    let evidence = &finding["evidence"];
+    ensure!(finding["severity"] == "warning", "{finding:#}");
+    ensure!(finding["count"].as_u64() >= Some(TIMES as u64), "{finding:#}");
+    ensure!(finding["title"].as_str().is_some_and(|title| title.contains("quota")), "{finding:#}");
+    ensure!(finding["advice"].as_str().is_some_and(|text| text.contains("cpu.max")), "{finding:#}");
+    let throttled = number(evidence, "throttled_seconds");
+    ensure!(throttled > number(evidence, "stalled_seconds") / 2.0, "{finding:#}");
+    ensure!(number(evidence, "cpu_wait_seconds") >= throttled, "{finding:#}");
+    server.stop()
 }
 
 #[test]

@@ -134,9 +134,16 @@ impl Capture {
             seconds: end.duration_since(start).as_secs_f64(),
         };
         let services = self.pipeline.services.rows();
-        let facts =
-            Facts { window: &window, services: &services, http: &[], mysql: &[], event_loops: &event_loops };
-        self.active.update(rules::judge(&facts, &self.thresholds))
+        // With no stall there is nothing that requests could explain, and summing them up takes its time.
+        let http = if event_loops.is_empty() { Vec::new() } else { self.pipeline.aggregator.http_rows() };
+        let facts = Facts {
+            window: &window,
+            services: &services,
+            http: &http,
+            mysql: &[],
+            event_loops: &event_loops,
+        };
+        self.active.update(rules::judge_live(&facts, &self.thresholds))
     }
 
     /// What should have been shown and was not, by reason.

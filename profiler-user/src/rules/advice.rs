@@ -37,7 +37,8 @@ pub(super) fn about(stall: &Stall, runtime: &str, pid: u32) -> String {
 pub(super) fn interpreter_lock(pid: u32) -> String {
     format!(
         "Move the computing from threads to processes (`concurrent.futures.ProcessPoolExecutor`): threads share the \
-         interpreter lock with the loop. `py-spy dump --pid {pid}` shows which thread holds it (active+gil)."
+         interpreter lock with the loop. `py-spy dump --nonblocking --pid {pid}` shows which thread holds it \
+         (active+gil)."
     )
 }
 
@@ -58,12 +59,12 @@ fn computing(runtime: &str, pid: u32) -> String {
     match runtime {
         "python" => format!(
             "Move the computing to another process: `await loop.run_in_executor(ProcessPoolExecutor(), f)`; a thread \
-             would share the interpreter lock with the loop. `py-spy record --pid {pid} -d 30 -o profile.svg` shows \
-             where the time goes."
+             would share the interpreter lock with the loop. `py-spy record --nonblocking --pid {pid} -d 30 -o \
+             profile.svg` shows where the time goes."
         ),
         "node" | "bun" | "deno" => format!(
-            "Move the computing to a worker (`worker_threads`), or cut it into parts with `setImmediate`. For a CPU \
-             profile: `kill -USR1 {pid}`, then chrome://inspect."
+            "Move the computing to a worker (`worker_threads`), or cut it into parts with `setImmediate`. {}",
+            profile(runtime)
         ),
         "redis-server" | "valkey-server" => redis(),
         _ => format!(
@@ -74,7 +75,7 @@ fn computing(runtime: &str, pid: u32) -> String {
 
 fn blocking(work: Work, runtime: &str, pid: u32) -> String {
     let python = |instead: &str| {
-        format!("{instead} `py-spy dump --pid {pid}` while it stalls shows where it is called.")
+        format!("{instead} `py-spy dump --nonblocking --pid {pid}` while it stalls shows where it is called.")
     };
     let to_thread = "run it in a thread: `await asyncio.to_thread(f)`; in FastAPI and Starlette a handler declared \
                      `def`, not `async def`, is run in one.";
@@ -100,10 +101,9 @@ fn blocking(work: Work, runtime: &str, pid: u32) -> String {
             "Use `Atomics.waitAsync` in place of `Atomics.wait`, or wait in a worker (`worker_threads`)."
                 .into()
         }
-        ("node" | "bun" | "deno", _) => format!(
-            "Use the asynchronous function in place of the one that blocks. `kill -USR1 {pid}`, then chrome://inspect, \
-             shows where it is called."
-        ),
+        ("node" | "bun" | "deno", _) => {
+            format!("Use the asynchronous function in place of the one that blocks. {}", profile(runtime))
+        }
         ("redis-server" | "valkey-server", _) => redis(),
         ("nginx", Work::File) => {
             "Have threads read files (`aio threads;`), and look at the disk: `iostat -x 1`.".into()
@@ -112,10 +112,17 @@ fn blocking(work: Work, runtime: &str, pid: u32) -> String {
     }
 }
 
+/// How to see where a JavaScript program spends its time. By a restart: SIGUSR1, which opens the inspector of a running
+/// Node, ends other runtimes, and the program may have a use of its own for it.
+pub(super) fn profile(runtime: &str) -> String {
+    let page = if runtime == "bun" { "the page that it names" } else { "chrome://inspect" };
+    format!("For a profile, start it with `{runtime} --inspect` (open on loopback alone) and look at {page}.")
+}
+
 /// Where nothing is known of the program.
 fn look(runtime: &str, pid: u32) -> String {
     match runtime {
-        "python" => format!("`py-spy dump --pid {pid}` while it stalls shows where it is."),
+        "python" => format!("`py-spy dump --nonblocking --pid {pid}` while it stalls shows where it is."),
         "redis-server" | "valkey-server" => redis(),
         _ => format!(
             "Move the call off the loop, to a thread (tokio: `spawn_blocking`). `cat /proc/{pid}/stack`, as root and \
@@ -153,10 +160,11 @@ fn work(stall: &Stall) -> Work {
 mod tests {
     use super::super::sample::{blocked, stall};
     use super::*;
+    use crate::stall::Kind;
 
     fn blocked_in(syscall: &str, target: Option<&str>) -> Stall {
         let mut stall = stall(Cause::BlockingCall, 0.3, 0.0, 0.0);
-        stall.blocked_in = vec![blocked(syscall, target, 1, 0.3)];
+        stall.blocked_in = vec![blocked(syscall, Kind::Other, target, 1, 0.3)];
         stall
     }
 
@@ -188,11 +196,32 @@ mod tests {
             (&disk, "node", "fs.promises"),
             (&cpu, "python", "ProcessPoolExecutor"),
             (&cpu, "node", "worker_threads"),
+            (&cpu, "node", "`node --inspect`"),
+            (&cpu, "bun", "`bun --inspect`"),
             (&cpu, "redis-server", "SLOWLOG"),
             (&cpu, "", "perf top -p 7"),
         ] {
             let advice = about(stall, runtime, 7);
             assert!(advice.contains(says), "{runtime}: {advice}");
+        }
+    }
+
+    /// None ends the process (SIGUSR1 does that to all but Node), and none stops it to look.
+    #[test]
+    fn advice_hurts_nobody() {
+        let causes = [Cause::Cpu, Cause::BlockingCall, Cause::InterpreterLock, Cause::Unknown];
+        for runtime in ["python", "node", "bun", "deno", "redis-server", "nginx", "", "shop"] {
+            let mut said: Vec<_> =
+                causes.iter().map(|cause| about(&stall(*cause, 0.3, 0.0, 0.0), runtime, 7)).collect();
+            said.push(super::super::event_loop_lag::next_step(runtime, 7));
+            for advice in said {
+                assert!(!advice.contains("kill "), "{runtime}: {advice}");
+                assert_eq!(
+                    advice.matches("py-spy ").count(),
+                    advice.matches("--nonblocking").count(),
+                    "{runtime}: {advice}"
+                );
+            }
         }
     }
 }

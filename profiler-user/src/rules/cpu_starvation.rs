@@ -139,7 +139,8 @@ fn said<'a>(
         format!("{name}: its event loop could run and got no CPU")
     };
     let mut sentences = Vec::new();
-    if waited.busy > 0.0 {
+    let is_known = waited.seconds() > 0.0;
+    if is_known {
         sentences.push(format!(
             "Its loops waited {} for a CPU, {:.0} % of their busy time, {} in a turn on average.",
             duration(waited.seconds()),
@@ -157,9 +158,11 @@ fn said<'a>(
         sentences.push(format!("Its cgroup was throttled for {} of them.", duration(throttled)));
     }
     let mut evidence = stalled.evidence();
-    evidence.insert("cpu_wait_seconds".into(), json!(waited.seconds()));
-    evidence.insert("cpu_wait_share".into(), json!(waited.share()));
-    evidence.insert("cpu_wait_a_turn_seconds".into(), json!(waited.a_turn()));
+    if is_known {
+        evidence.insert("cpu_wait_seconds".into(), json!(waited.seconds()));
+        evidence.insert("cpu_wait_share".into(), json!(waited.share()));
+        evidence.insert("cpu_wait_a_turn_seconds".into(), json!(waited.a_turn()));
+    }
     evidence.insert("throttled_seconds".into(), json!(throttled));
     let pid = if stalled.is_empty() { loops.first().map_or(0, |row| row.pid) } else { stalled.pid() };
     let whole = || (facts.window.start.clone(), facts.window.end.clone());
@@ -212,6 +215,23 @@ mod tests {
         assert!(finding.advice.contains("pidstat"), "{}", finding.advice);
         let blocked = findings(&report, event_loop_blocked::ID);
         assert_eq!(blocked[0].explained_by.as_deref(), Some(ID));
+    }
+
+    /// While a recording goes on its loops come with the stalls of the last while, and without the waits of all their
+    /// turns.
+    #[test]
+    fn while_it_goes_on_the_stalls_alone_tell() {
+        let live = |stalls: usize| {
+            let mut report = with_stalls(vec![hiccup(); stalls]);
+            let row = &mut report.event_loops[0];
+            (row.run_queue_seconds, row.late_seconds) = (0.0, 0.0);
+            let verdict = super::super::judge_live(&Facts::of(&report), &Thresholds::default());
+            verdict.findings().into_iter().find(|finding| finding.id == ID)
+        };
+        assert_eq!(live(2), None);
+        let finding = live(3).unwrap();
+        assert!(finding.detail.starts_with("3 stalls, 510 ms in sum"), "{}", finding.detail);
+        assert!(!finding.evidence.contains_key("cpu_wait_share"), "{:#?}", finding.evidence);
     }
 
     #[test]

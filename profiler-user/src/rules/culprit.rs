@@ -1,22 +1,8 @@
 //! What held a loop, in words: the call and its target, and the place in the code. Pure.
 
 use crate::stall::cause::Cause;
-use crate::stall::{Frame, Stall};
-
-/// Parts of paths that no application's own code has.
-const LIBRARIES: [&str; 9] = [
-    "/site-packages/",
-    "/dist-packages/",
-    "/lib/python",
-    "/node_modules/",
-    "/usr/lib/",
-    "/usr/local/lib/",
-    "/usr/include/",
-    "/.cargo/registry/",
-    "/rustc/",
-];
-/// Beginnings of files that are part of a runtime.
-const BUILT_IN: [&str; 4] = ["node:", "internal/", "<frozen", "<built-in"];
+use crate::stall::place;
+use crate::stall::{BlockedIn, Frame, Kind, Queries, Stall};
 
 /// The cause's name in reports.
 pub fn cause_id(cause: Cause) -> &'static str {
@@ -56,8 +42,8 @@ pub fn culprit(stall: &Stall) -> String {
         Cause::Stopped => "the process was stopped".into(),
         Cause::Unknown => "blocked, it is not known in what".into(),
     };
-    match own_frame(&stall.stack) {
-        Some(frame) => format!("{what} at {}", place(frame)),
+    match place::of(&stall.stack) {
+        Some(frame) => format!("{what} at {}", named(frame)),
         None => what,
     }
 }
@@ -70,27 +56,26 @@ fn call(stall: &Stall) -> String {
     } else {
         blocked.syscall.clone()
     };
-    match (&stall.queries, &blocked.target) {
-        (Some(queries), _) => format!("{name} on MySQL {}", queries.peer),
+    match (stall.queries.as_ref().filter(|queries| is_for(blocked, queries)), &blocked.target) {
+        (Some(queries), _) => format!("{name} on MySQL {}", queries.peer).trim_end().to_owned(),
         (None, Some(target)) => format!("{name} on {target}"),
         (None, None) => name,
     }
 }
 
-/// The innermost place that is the application's own: a person looks there first. Where all are a library's, the
-/// innermost.
-pub(super) fn own_frame(stack: &[Frame]) -> Option<&Frame> {
-    let own = |frame: &&Frame| {
-        frame.file.as_deref().is_some_and(|file| {
-            !BUILT_IN.iter().any(|start| file.starts_with(start))
-                && !LIBRARIES.iter().any(|part| file.contains(part))
-        })
-    };
-    stack.iter().find(own).or_else(|| stack.first())
+/// Whether the call waited for the queries of its turn, and not for something else beside them: it was on their
+/// connection, or on nobody knows what for about as long as they took.
+fn is_for(blocked: &BlockedIn, queries: &Queries) -> bool {
+    match blocked.kind {
+        Kind::Database => true,
+        Kind::Wait => queries.seconds >= blocked.seconds / 2.0,
+        Kind::Socket | Kind::Other => blocked.target.is_none() && queries.seconds >= blocked.seconds / 2.0,
+        _ => false,
+    }
 }
 
 /// `orders.py:42 in list_orders`: the last two parts of a path tell enough.
-pub(super) fn place(frame: &Frame) -> String {
+pub(super) fn named(frame: &Frame) -> String {
     let file = frame.file.as_deref().map(|file| {
         let parts: Vec<_> = file.rsplitn(3, '/').collect();
         match parts.as_slice() {
@@ -107,34 +92,50 @@ pub(super) fn place(frame: &Frame) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{blocked, frame, stall};
+    use super::super::sample::{blocked, frame, queried, stall};
     use super::*;
 
     #[test]
-    fn the_applications_own_code_is_named() {
-        let stack = [
-            frame("_read_bytes", "/venv/lib/python3.11/site-packages/pymysql/connections.py", 799),
-            frame("list_orders", "/srv/shop/orders.py", 42),
-            frame("run", "/usr/lib/python3.11/asyncio/events.py", 84),
-        ];
-        let own = own_frame(&stack).unwrap();
-        assert_eq!(place(own), "shop/orders.py:42 in list_orders");
-        assert_eq!(place(own_frame(&stack[2..]).unwrap()), "asyncio/events.py:84 in run");
-        assert_eq!(own_frame(&[]), None);
+    fn places_are_named_in_short() {
+        let orders = frame("list_orders", "/srv/shop/orders.py", 42);
+        assert_eq!(named(&orders), "shop/orders.py:42 in list_orders");
         let bare = Frame { function: "spin".into(), file: Some("app.py".into()), line: None };
-        assert_eq!(place(&bare), "app.py in spin");
-        assert_eq!(place(&Frame { file: None, ..bare }), "spin");
+        assert_eq!(named(&bare), "app.py in spin");
+        assert_eq!(named(&Frame { file: None, ..bare }), "spin");
     }
 
     #[test]
     fn calls_are_named_with_their_target() {
         let mut read = stall(Cause::BlockingCall, 0.3, 0.0, 0.0);
-        read.blocked_in = vec![blocked("recvfrom", Some("tcp 10.0.0.7:80"), 1, 0.3)];
+        read.blocked_in = vec![blocked("recvfrom", Kind::Socket, Some("tcp 10.0.0.7:80"), 1, 0.3)];
         assert_eq!(culprit(&read), "recvfrom on tcp 10.0.0.7:80");
-        read.blocked_in = vec![blocked("clock_nanosleep", None, 1, 0.3)];
+        read.blocked_in = vec![blocked("clock_nanosleep", Kind::Sleep, None, 1, 0.3)];
         assert_eq!(culprit(&read), "sleeping (clock_nanosleep)");
         read.stack = vec![frame("wait", "/srv/app.py", 7)];
         assert_eq!(culprit(&read), "sleeping (clock_nanosleep) at srv/app.py:7 in wait");
+    }
+
+    #[test]
+    fn a_query_beside_a_long_wait_is_not_what_held_it() {
+        let held = |call: BlockedIn, queries: f64| {
+            let mut stall = queried(1, queries, 0.0);
+            let other = stall.blocked_in.remove(0);
+            stall.blocked_in = vec![call, other];
+            culprit(&stall)
+        };
+        let sleep = blocked("clock_nanosleep", Kind::Sleep, None, 1, 0.3);
+        assert_eq!(held(sleep.clone(), 0.001), "sleeping (clock_nanosleep)");
+        assert_eq!(held(sleep, 0.2), "sleeping (clock_nanosleep)");
+        let call = |kind, target, seconds| blocked("recvfrom", kind, target, 1, seconds);
+        let peer = Some("tcp 10.0.0.7:80");
+        assert_eq!(held(call(Kind::Socket, peer, 0.3), 0.001), "recvfrom on tcp 10.0.0.7:80");
+        assert_eq!(held(call(Kind::Socket, peer, 0.3), 0.2), "recvfrom on tcp 10.0.0.7:80");
+        assert_eq!(held(call(Kind::Socket, None, 0.3), 0.001), "recvfrom");
+        assert_eq!(held(call(Kind::Socket, None, 0.3), 0.29), "recvfrom on MySQL 10.0.0.9:3306");
+        assert_eq!(culprit(&queried(1, 0.3, 0.0)), "recvfrom on MySQL 10.0.0.9:3306", "the query itself");
+        let poll = blocked("poll", Kind::Wait, Some("anon_inode:[eventpoll]"), 1, 0.3);
+        assert_eq!(held(poll.clone(), 0.29), "poll on MySQL 10.0.0.9:3306");
+        assert_eq!(held(poll, 0.01), "poll on anon_inode:[eventpoll]");
     }
 
     #[test]

@@ -169,7 +169,7 @@ mod tests {
         blocked, distribution, findings, http_row, judged, sleep, stall, with_stalls,
     };
     use super::*;
-    use crate::stall::Confidence;
+    use crate::stall::{Confidence, Kind};
 
     #[test]
     fn handlers_that_sleep_on_the_loop() {
@@ -211,7 +211,7 @@ mod tests {
         let mut batch = sleep(5.0);
         batch.confidence = Confidence::Low;
         let mut stopped = stall(Cause::Stopped, 2.0, 0.01, 0.0);
-        stopped.blocked_in = vec![blocked("stopped", None, 1, 2.0)];
+        stopped.blocked_in = vec![blocked("stopped", Kind::Stopped, None, 1, 2.0)];
         let hiccup = stall(Cause::CpuStarvation, 0.0, 0.02, 0.12);
         for stall in [batch, stopped, hiccup, sleep(0.09)] {
             let found = findings(&with_stalls(vec![stall.clone()]), ID);
@@ -240,7 +240,10 @@ mod tests {
             report.http = vec![HttpRow { service: "shop".into(), ..row }];
             let row = &mut report.event_loops[0];
             (row.turns, row.busy_seconds, row.turn) = (450, busy_seconds, Some(distribution(450, 0.034)));
-            judged(&report)
+            let live = super::super::judge_live(&Facts::of(&report), &Thresholds::default());
+            let all = judged(&report);
+            assert_eq!(live, all, "while it goes on as at its end");
+            all
         };
         let crowd = of(29_000, 5.0);
         assert_eq!((crowd.found.len(), crowd.undecided.len()), (0, 1), "{crowd:#?}");

@@ -8,7 +8,7 @@
 use serde_json::json;
 
 use super::thresholds::{Threshold, Thresholds, Unit};
-use super::{Facts, Rule, Said, Verdict, cpu_starvation, event_loop_blocked};
+use super::{Facts, Rule, Said, Verdict, advice, cpu_starvation, event_loop_blocked};
 use crate::output::style::units::{self, duration};
 use crate::report::{Distribution, HttpRow, LoopRow, Role, Severity};
 
@@ -112,6 +112,10 @@ impl Rule for EventLoopLag {
         &[cpu_starvation::ID]
     }
 
+    fn takes_all(&self) -> bool {
+        true
+    }
+
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
         let limit = thresholds.of(ID, &QUEUE);
         for (service, loops) in facts.loops() {
@@ -193,7 +197,7 @@ fn said<'a>(
         title,
         detail,
         evidence: evidence.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        advice: advice(super::stalled::runtime(facts.service(service)), pid),
+        advice: next_step(super::stalled::runtime(facts.service(service)), pid),
         seen: (facts.window.start.clone(), facts.window.end.clone()),
         ongoing: false,
         count: 1,
@@ -201,16 +205,16 @@ fn said<'a>(
     }
 }
 
-fn advice(runtime: &str, pid: u32) -> String {
+pub(super) fn next_step(runtime: &str, pid: u32) -> String {
     let next = "`hostprof record --stall-threshold 20ms` names the calls that hold it.";
     match runtime {
         "python" => format!(
-            "{next} `py-spy record --pid {pid} -d 30 -o profile.svg` shows where it computes. More workers \
+            "{next} `py-spy record --nonblocking --pid {pid} -d 30 -o profile.svg` shows where it computes. More workers \
              (`--workers`) share the requests among more loops."
         ),
         "node" | "bun" | "deno" => format!(
-            "{next} For a CPU profile: `kill -USR1 {pid}`, then chrome://inspect. More processes (`cluster`) share \
-             the requests among more loops."
+            "{next} {} More processes (`cluster`) share the requests among more loops.",
+            advice::profile(runtime)
         ),
         _ => format!("{next} `perf top -p {pid}` shows where it computes."),
     }
@@ -270,6 +274,14 @@ mod tests {
             assert!(verdict.found.iter().all(|found| found.finding.id != ID), "{verdict:#?}");
             assert_eq!(verdict.undecided, []);
         }
+    }
+
+    #[test]
+    fn it_takes_a_whole_recording() {
+        let report = lagging((500, 0.03), (700, 0.008));
+        let (facts, thresholds) = (Facts::of(&report), Thresholds::default());
+        assert_eq!(super::super::judge(&facts, &thresholds).found.len(), 1);
+        assert_eq!(super::super::judge_live(&facts, &thresholds), Verdict::default());
     }
 
     #[test]

@@ -3,14 +3,14 @@
 
 use serde_json::json;
 
-use super::culprit::{own_frame, place};
+use super::culprit::named;
 use super::stalled::{Stalled, held};
 use super::thresholds::{Threshold, Thresholds, Unit};
 use super::{Facts, Rule, Said, Verdict, advice};
 use crate::output::style::units::{self, duration};
 use crate::report::Severity;
 use crate::stall::cause::Cause;
-use crate::stall::{BlockedIn, Stall};
+use crate::stall::{BlockedIn, Stall, place};
 
 pub(super) const ID: &str = "interpreter-lock-contention";
 
@@ -57,7 +57,7 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, service: &'a str, stalled: &S
     let seconds: f64 = stalled.stalls().filter_map(waits).map(|w| w.seconds).sum();
     let mean = seconds / count.max(1) as f64;
     let holder = stalled.stalls().find_map(|stall| stall.lock_holder.as_ref());
-    let at = holder.and_then(|holder| own_frame(&holder.stack)).map(place);
+    let at = holder.and_then(|holder| place::of(&holder.stack)).map(named);
     let title = format!(
         "{}: its event loop waited {} for the interpreter lock, which other threads held",
         facts.name(service),
@@ -103,11 +103,11 @@ mod tests {
     use super::super::event_loop_blocked;
     use super::super::sample::{blocked, findings, frame, stall, with_stalls};
     use super::*;
-    use crate::stall::Holder;
+    use crate::stall::{Holder, Kind};
 
     fn contended(count: u32, seconds: f64) -> Stall {
         let mut stall = stall(Cause::InterpreterLock, seconds, 0.02, 0.0);
-        stall.blocked_in = vec![blocked("futex", None, count, seconds)];
+        stall.blocked_in = vec![blocked("futex", Kind::Lock, None, count, seconds)];
         stall
     }
 
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(found[0].title, title);
         let detail = "50 waits for the lock, 5.00 ms each, in 1 stall. Thread 4250 held it, at shop/report.py:9 in crunch.";
         assert_eq!(found[0].detail, detail);
-        assert!(found[0].advice.contains("py-spy dump --pid 4242"), "{}", found[0].advice);
+        assert!(found[0].advice.contains("py-spy dump --nonblocking --pid 4242"), "{}", found[0].advice);
         let because = findings(&report, event_loop_blocked::ID)[0].explained_by.clone();
         assert_eq!(because.as_deref(), Some(ID));
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn another_lock_is_not_the_interpreters() {
         let mut other = stall(Cause::BlockingCall, 0.3, 0.0, 0.0);
-        other.blocked_in = vec![blocked("futex", None, 1, 0.3)];
+        other.blocked_in = vec![blocked("futex", Kind::Lock, None, 1, 0.3)];
         for stall in [other, contended(9, 0.05)] {
             assert_eq!(findings(&with_stalls(vec![stall.clone()]), ID), [], "{stall:#?}");
         }

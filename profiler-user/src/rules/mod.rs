@@ -63,6 +63,11 @@ pub trait Rule: std::fmt::Debug + Sync {
         &[]
     }
 
+    /// Whether it takes a whole recording to judge.
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     /// Adds what it finds.
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict);
 }
@@ -100,10 +105,23 @@ struct Said<'a> {
     stalled: f64,
 }
 
-/// Applies all rules that are on.
+/// Applies all rules that are on to a whole recording.
 pub fn judge(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
+    apply(ALL.iter(), facts, thresholds)
+}
+
+/// Applies those that are on to what is known of a recording that goes on: its loops with the stalls of the last while.
+pub fn judge_live(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
+    apply(ALL.iter().filter(|rule| !rule.takes_all()), facts, thresholds)
+}
+
+fn apply<'a>(
+    rules: impl Iterator<Item = &'a &'static dyn Rule>,
+    facts: &Facts<'_>,
+    thresholds: &Thresholds,
+) -> Verdict {
     let mut verdict = Verdict::default();
-    for rule in ALL.iter().filter(|rule| thresholds.enabled(rule.id())) {
+    for rule in rules.filter(|rule| thresholds.enabled(rule.id())) {
         rule.judge(facts, thresholds, &mut verdict);
     }
     verdict.explain();

@@ -40,7 +40,7 @@ pub(crate) fn stall(cause: Cause, blocked: f64, on_cpu: f64, run_queue: f64) -> 
 /// A sleep on the loop.
 pub(crate) fn sleep(seconds: f64) -> Stall {
     let mut stall = stall(Cause::BlockingCall, seconds, 0.001, 0.0);
-    stall.blocked_in = vec![blocked("clock_nanosleep", None, 1, seconds)];
+    stall.blocked_in = vec![blocked("clock_nanosleep", Kind::Sleep, None, 1, seconds)];
     stall.stack = vec![frame("wait", "/srv/shop/app.py", 40)];
     stall
 }
@@ -48,7 +48,7 @@ pub(crate) fn sleep(seconds: f64) -> Stall {
 /// A turn that waited for the database.
 pub(crate) fn queried(count: u32, seconds: f64, on_cpu: f64) -> Stall {
     let mut stall = stall(Cause::BlockingCall, seconds, on_cpu, 0.0);
-    stall.blocked_in = vec![blocked("recvfrom", Some("tcp 10.0.0.9:3306"), count, seconds)];
+    stall.blocked_in = vec![blocked("recvfrom", Kind::Database, Some("tcp 10.0.0.9:3306"), count, seconds)];
     stall.digest = Some("00c0ffee00c0ffee".into());
     stall.queries = Some(Queries {
         peer: "10.0.0.9:3306".into(),
@@ -60,9 +60,15 @@ pub(crate) fn queried(count: u32, seconds: f64, on_cpu: f64) -> Stall {
     stall
 }
 
-pub(crate) fn blocked(syscall: &str, target: Option<&str>, count: u32, seconds: f64) -> BlockedIn {
+pub(crate) fn blocked(
+    syscall: &str,
+    kind: Kind,
+    target: Option<&str>,
+    count: u32,
+    seconds: f64,
+) -> BlockedIn {
     let (call, syscall, target) = ((0, 0), syscall.into(), target.map(Into::into));
-    BlockedIn { call, syscall, kind: Kind::Other, target, count, seconds }
+    BlockedIn { call, syscall, kind, target, count, seconds }
 }
 
 pub(crate) fn frame(function: &str, file: &str, line: u32) -> Frame {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::culprit::culprit;
+use super::culprit::{culprit, named};
 use crate::report::{LoopRow, Service, StallRow};
 use crate::stall::cause::Cause;
-use crate::stall::{Confidence, Stall};
+use crate::stall::{Confidence, Stall, place};
 
 /// Culprits and loops named in a finding's evidence.
 const NAMED: usize = 8;
@@ -137,8 +137,8 @@ impl<'a> Stalled<'a> {
                     value["target"] = json!(target);
                 }
             }
-            if let Some(frame) = super::culprit::own_frame(&part.worst.stack) {
-                value["code"] = json!(super::culprit::place(frame));
+            if let Some(frame) = place::of(&part.worst.stack) {
+                value["code"] = json!(named(frame));
             }
             value
         });

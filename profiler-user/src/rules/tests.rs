@@ -25,7 +25,7 @@ fn nothing_comes_of_nothing() {
 #[test]
 fn worst_first_and_reasons_before_what_they_explain() {
     let mut lock = stall(Cause::InterpreterLock, 0.2, 0.0, 0.0);
-    lock.blocked_in = vec![super::sample::blocked("futex", None, 40, 0.2)];
+    lock.blocked_in = vec![super::sample::blocked("futex", crate::stall::Kind::Lock, None, 40, 0.2)];
     let report = with_stalls(vec![lock, queried(1, 2.0, 0.0)]);
     let findings = judged(&report).findings();
     let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
@@ -58,7 +58,7 @@ fn a_rule_that_is_off_says_nothing() {
 #[test]
 fn every_finding_is_complete() {
     let mut lock = stall(Cause::InterpreterLock, 0.2, 0.0, 0.0);
-    lock.blocked_in = vec![super::sample::blocked("futex", None, 40, 0.2)];
+    lock.blocked_in = vec![super::sample::blocked("futex", crate::stall::Kind::Lock, None, 40, 0.2)];
     let starved = stall(Cause::CpuStarvation, 0.0, 0.02, 0.2);
     let mut stalls = vec![lock, queried(9, 0.5, 0.0), sleep(0.2)];
     stalls.extend(vec![starved; 3]);
