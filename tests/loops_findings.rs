@@ -57,7 +57,10 @@ fn a_handler_that_holds_its_loop_is_a_finding() -> Result<()> {
         let blocked: Vec<_> = found.iter().filter(|finding| finding["id"] == "event-loop-blocked").collect();
         let [finding] = blocked.as_slice() else { anyhow::bail!("not one: {}", context()) };
         ensure!(finding["severity"] == "critical" && finding["ongoing"] == false, "{}", context());
-        ensure!(finding["count"] == TIMES, "{}", context());
+        // Without a CPU a machine's loops stall at other times, too.
+        let starving = found.iter().any(|finding| finding["id"] == "cpu-starvation");
+        let count = finding["count"].as_u64().unwrap_or(0);
+        ensure!(count == TIMES as u64 || starving && count > TIMES as u64, "{}", context());
         let critical = found.iter().filter(|finding| finding["severity"] == "critical").count();
         ensure!(critical == 1, "another critical one: {}", context());
         let evidence = &finding["evidence"];
@@ -192,7 +195,7 @@ fn a_quota_that_is_used_up_is_found() -> Result<()> {
     group.take(&[server.pid()])?;
     server.get("wait", 1)?;
     // Its group is seen within seconds, and then sampled.
-    server.get("wait", 3_000)?;
+    server.get("wait", 6_000)?;
     for _ in 0..TIMES {
         server.get("compute", LIMITED_MS)?;
         server.get("wait", 1)?;
@@ -222,7 +225,8 @@ fn a_stopped_process_is_not_blocked() -> Result<()> {
     server.get("wait", 1)?;
     let report = recording.finish()?;
     let stalls = report.rows("event_loops").of(&[server.pid()]);
-    ensure!(stalls.iter().any(|row| row["stalls"][0]["cause"] == "stopped"), "its stop was not seen");
+    let mut causes = stalls.iter().flat_map(|row| row["stalls"].as_array().into_iter().flatten());
+    ensure!(causes.any(|stall| stall["cause"] == "stopped"), "its stop was not seen");
     let found = own(&findings(&report, &server));
     ensure!(found.is_empty(), "{found:#?}");
     server.stop()

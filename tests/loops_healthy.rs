@@ -70,6 +70,17 @@ fn handlers_that_wait_as_they_should() -> Result<()> {
     let runtimes = [LoopRuntime::Asyncio, LoopRuntime::Uvloop, LoopRuntime::Node, LoopRuntime::Tokio];
     let servers: Vec<_> = runtimes.into_iter().map(Stalling::start).collect::<Result<_>>()?;
     let fastapi = HttpServer::start(Runtime::UvicornUvloop, Listen::Tcp)?;
+    // Threads are started and code is imported for the first time.
+    for target in ["/thread/1", "/delay/1"] {
+        HttpClient::new(fastapi.address()).get(target)?;
+    }
+    for (server, runtime) in servers.iter().zip(runtimes) {
+        match runtime {
+            LoopRuntime::Asyncio | LoopRuntime::Uvloop => server.get("thread", 1)?,
+            LoopRuntime::Node => server.get("worker", 1)?,
+            _ => {}
+        }
+    }
     let recording = Recording::start(&[])?;
     for (server, runtime) in servers.iter().zip(runtimes) {
         at_full_rate(server.address(), "/wait/150")?;

@@ -105,7 +105,7 @@ impl Stalling {
         let dir = temp_dir_in(&root().join("target"))?;
         let address = Address::free_port()?;
         let mut command = runtime.command(address.port()?)?;
-        command.env("STALLS_DIR", dir.path());
+        command.env("STALLS_DIR", dir.path()).env("no_proxy", "127.0.0.1");
         if let Some(mysql) = mysql {
             command.env("STALLS_MYSQL_PORT", mysql.port()?.to_string());
         }

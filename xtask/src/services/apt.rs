@@ -29,6 +29,9 @@ const PACKAGES: &[&str] = &[
     "xz-utils",
 ];
 
+/// Those that come with a service of the same name.
+const SERVICES: &[&str] = &["nginx", "prometheus", "redis-server"];
+
 /// Invoked by package scripts before they start a service; its exit status 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -54,6 +57,9 @@ pub(super) fn install() -> Result<()> {
     let _policy = NoAutostart::put()?;
     output(apt_get().arg("update"))?;
     output(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&missing))?;
+    // Nor are they to be started with the machine. Where there is no systemd nothing would start them.
+    let services = SERVICES.iter().filter(|service| missing.contains(service));
+    let _ = output(Command::new("systemctl").args(["disable", "--quiet"]).args(services));
     Ok(())
 }
 
