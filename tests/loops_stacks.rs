@@ -154,7 +154,7 @@ fn check_lines(server: &Server, kinds: &[&str]) -> Result<()> {
 fn the_line_of_a_python_handler() -> Result<()> {
     for event_loop in ["asyncio", "uvloop"] {
         let server = Server::uvicorn(event_loop)?;
-        check_lines(&server, &["sleep", "cpu", "read"])?;
+        check_lines(&server, &["sleep", "cpu", "read", "parse", "fsync", "flock", "child"])?;
         server.process.stop()?;
     }
     Ok(())

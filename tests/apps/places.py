@@ -3,10 +3,13 @@
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -49,6 +52,29 @@ def read(seconds):
         connection.recv(1)  # place: read
 
 
+def parse(seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until: json.loads(LARGE)  # place: parse
+
+
+def fsync(seconds):
+    until = time.monotonic() + seconds
+    with tempfile.TemporaryFile() as file:
+        while time.monotonic() < until: os.fsync(os.write(file.fileno(), b"x") and file.fileno())  # place: fsync
+
+
+def flock(seconds):
+    """Waits for a file's lock, which another open file has for so long."""
+    with tempfile.NamedTemporaryFile() as file, open(file.name) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        threading.Timer(seconds, fcntl.flock, args=(other, fcntl.LOCK_UN)).start()
+        fcntl.flock(file, fcntl.LOCK_EX)  # place: flock
+
+
+def child(seconds):
+    subprocess.run(["sleep", str(seconds)], check=True)  # place: child
+
+
 def decode_large(seconds):
     """Has the interpreter's lock for as long as each call lasts: it is C code."""
     until = time.monotonic() + seconds
@@ -66,7 +92,7 @@ def die(seconds):
     os._exit(0)
 
 
-HOLDS = {"sleep": sleep, "cpu": cpu, "read": read, "become": become, "die": die}
+HOLDS = {hold.__name__: hold for hold in (sleep, cpu, read, parse, fsync, flock, child, become, die)}
 
 
 async def app(scope, receive, send):
