@@ -27,6 +27,8 @@ struct Known {
     seen: u64,
     serves: bool,
     stalls: Vec<StallRow>,
+    /// Its service, or that it does not pass the filters, as known while its process lived.
+    service: Option<Option<String>>,
 }
 
 /// The loops of a recording.
@@ -89,6 +91,13 @@ impl Loops {
         self.stalls += 1;
     }
 
+    /// Names the service of a loop whose process is there, if the loop is to have a row.
+    pub fn name(&mut self, l: &Loop, service: impl FnOnce(u32, &str) -> Option<String>) {
+        if let Some(known) = self.known.get_mut(&(l.turn.pid, l.turn.tid)) {
+            known.service = Some(service(l.turn.pid, &comm(&l.turn.comm)));
+        }
+    }
+
     /// Calls `change` with each stall.
     pub fn each_stall(&mut self, mut change: impl FnMut(&mut Stall)) {
         for known in self.known.values_mut() {
@@ -111,7 +120,8 @@ impl Loops {
         if self.known.len() >= room && !self.known.contains_key(&key) {
             return None;
         }
-        let new = || Known { last: *l, turns: None, seen: now, serves: false, stalls: Vec::new() };
+        let new =
+            || Known { last: *l, turns: None, seen: now, serves: false, stalls: Vec::new(), service: None };
         Some(self.known.entry(key).or_insert_with(new))
     }
 
@@ -124,7 +134,8 @@ impl Loops {
         let (mut rows, mut series) = (Vec::new(), Vec::new());
         for known in self.known.drain().map(|(_, known)| known) {
             let (pid, comm) = known.named();
-            let Some(row) = service(pid, &comm).and_then(|service| known.row(service)) else { continue };
+            let service = known.service.clone().unwrap_or_else(|| service(pid, &comm));
+            let Some(row) = service.and_then(|service| known.row(service)) else { continue };
             if let Some(turns) = known.turns.as_deref().filter(|_| row.turn.is_some()) {
                 series.push(Series::Loop { service: row.service.clone(), turns: buckets(turns) });
             }
@@ -155,7 +166,8 @@ impl Loops {
                 continue;
             }
             let (pid, comm) = known.named();
-            let row = service(pid, &comm).and_then(|service| known.row(service));
+            let service = known.service.clone().unwrap_or_else(|| service(pid, &comm));
+            let row = service.and_then(|service| known.row(service));
             // Totals are of the loop's whole life.
             rows.extend(row.map(|row| LoopRow { stalls, run_queue_seconds: 0.0, late_seconds: 0.0, ..row }));
         }
@@ -335,5 +347,19 @@ mod tests {
         assert_eq!(loops.overflowed, 10);
         let rows = loops.rows(|_, _| Some(String::new())).0;
         assert!(rows.iter().any(|row| row.tid == 9_999 && row.stalls.len() == 1));
+    }
+
+    /// The number of a process that has ended may be another's by the time of the report.
+    #[test]
+    fn a_loop_is_named_while_it_lives() {
+        let mut loops = Loops::default();
+        for tid in 1..=3 {
+            loops.see(&seen(tid, SECOND), true, 2 * SECOND);
+        }
+        loops.name(&seen(1, 0), |pid, _| Some(format!("shop {pid}")));
+        loops.name(&seen(2, 0), |_, _| None);
+        let rows = loops.rows(|_, _| Some("who had its number".into())).0;
+        let told: Vec<_> = rows.iter().map(|row| (row.tid, row.service.as_str())).collect();
+        assert_eq!(told, [(1, "shop 10"), (3, "who had its number")]);
     }
 }

@@ -125,6 +125,7 @@ impl Lookout {
         self.read(session, pipeline);
         if begun >= self.next_turns {
             self.turns(session);
+            self.name(pipeline);
             self.next_turns = begun + TURNS_EVERY.max(begun.elapsed() * SHARE);
         }
         self.sample(monotonic());
@@ -156,6 +157,7 @@ impl Lookout {
         }
         self.read(session, pipeline);
         self.turns(session);
+        self.name(pipeline);
         let now = monotonic();
         self.sample(now);
         self.open = self.watch.running(&self.table, now, &mut self.sight);
@@ -224,6 +226,13 @@ impl Lookout {
             {
                 loops.turns(l, turns);
             }
+        }
+    }
+
+    /// Names the services of the loops that are there: some time after its end a process's number may be another's.
+    fn name(&mut self, pipeline: &mut Pipeline) {
+        for l in &self.table {
+            self.loops.name(l, |pid, comm| pipeline.service_of_loop(pid, comm));
         }
     }
 
