@@ -21,7 +21,7 @@ const MOST: usize = 4_096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
-    /// The loop had accepted connections.
+    /// The loop had clients' connections.
     High,
     /// None was seen: a worker's loop, or one between connections.
     Low,

@@ -9,7 +9,6 @@ use profiler_ebpf::loops::Loop;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::inquiry::Inquiry;
-
 use super::pipeline::Pipeline;
 use crate::aggregate::Series;
 use crate::aggregate::loops::Loops;

@@ -1,5 +1,5 @@
 //! Which loops serve, of those that answer neither HTTP nor MySQL: a few at a time are looked at, and one whose set has
-//! an accepted connection is a server's. In come all loops, out goes which of them to look at; pure.
+//! clients' connections is a server's. In come all loops, out goes which of them to look at; pure.
 
 use profiler_ebpf::loops::Loop;
 use rustc_hash::FxHashMap;

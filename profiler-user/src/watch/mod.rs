@@ -29,7 +29,7 @@ use crate::stall::{Confidence, Stall, Waiting};
 const REPEAT_NS: u64 = 1_000_000_000;
 /// What was found out about a stall waits so long for its record.
 const KEEP_NS: u64 = 5_000_000_000;
-/// A set that had an accepted connection counts as a server's for so long.
+/// A set that had clients' connections counts as a server's for so long.
 const SERVING_NS: u64 = 60_000_000_000;
 /// Targets looked up in one stall.
 const TARGETS: usize = 64;
@@ -186,7 +186,7 @@ impl Watch {
         self.seen.get(&(stall.tid, stall.turn.start)).is_some_and(|seen| seen.gone)
     }
 
-    /// The turns under way of `least` ns and more, and whether each is of a set that had accepted connections.
+    /// The turns under way of `least` ns and more, and whether each is of a set that had clients' connections.
     pub fn long(&self, loops: &[Loop], now: u64, least: u64) -> Vec<(Turn, bool)> {
         let turns = longer(loops, now, least).into_iter();
         turns.map(|turn| (turn, self.serves(key(turn.pid, turn.set), now))).collect()
