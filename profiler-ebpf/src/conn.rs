@@ -1,6 +1,7 @@
 //! A connection's state in the kernel's table: who it is, how far each direction's message has come, and the exchange
 //! that is under way. The record is last, so that it leaves with the head's bytes behind it, without a copy.
 
+use crate::life::Life;
 use crate::record::{Record, Request, kind};
 
 /// Requests that may wait behind the one being answered.
@@ -99,6 +100,7 @@ pub struct Conn {
     /// HTTP: 1 when bytes of the server that were no reply came where one was due.
     pub missed: u8,
     pub pad: [u8; 2],
+    pub life: Life,
     /// Last: the head's bytes follow.
     pub record: Record,
 }

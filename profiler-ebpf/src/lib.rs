@@ -13,6 +13,8 @@ pub mod config;
 pub mod conn;
 pub mod histogram;
 pub mod http;
+pub mod life;
+pub mod listener;
 pub mod loops;
 pub mod machine;
 pub mod mysql;

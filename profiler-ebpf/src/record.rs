@@ -23,6 +23,8 @@ pub mod kind {
     pub const EXIT: u32 = 5;
     /// [`crate::turn::Turn`].
     pub const STALL: u32 = 6;
+    /// [`crate::life::Event`].
+    pub const CONNECTION: u32 = 7;
 }
 
 /// Protocol of a connection.
@@ -207,10 +209,14 @@ pub enum Counter {
     WaitLost = 25,
     /// Stalls that the ring had no room for.
     StallLost = 26,
+    /// Events of connections' lives that the ring had no room for.
+    ConnectionEventLost = 27,
+    /// Listening sockets that found no room in their table.
+    ListenerTableFull = 28,
 }
 
 impl Counter {
-    pub const COUNT: usize = 27;
+    pub const COUNT: usize = 29;
     /// Every counter with its name in reports.
     pub const ALL: [(Counter, &'static str); Self::COUNT] = [
         (Counter::Emitted, "emitted"),
@@ -240,5 +246,7 @@ impl Counter {
         (Counter::SwitchLost, "switch_lost"),
         (Counter::WaitLost, "wait_lost"),
         (Counter::StallLost, "stall_lost"),
+        (Counter::ConnectionEventLost, "connection_event_lost"),
+        (Counter::ListenerTableFull, "listener_table_full"),
     ];
 }

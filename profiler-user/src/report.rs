@@ -32,6 +32,10 @@ pub struct Report {
     pub mysql: Vec<MysqlRow>,
     #[serde(default)]
     pub event_loops: Vec<LoopRow>,
+    #[serde(default)]
+    pub connections: Vec<ConnectionRow>,
+    #[serde(default)]
+    pub listeners: Vec<ListenerRow>,
     /// What a person can act on, worst first.
     #[serde(default)]
     pub findings: Vec<Finding>,
@@ -157,9 +161,10 @@ pub struct Distribution {
 }
 
 /// Which side of an exchange the service was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    #[default]
     Server,
     Client,
 }
@@ -211,7 +216,7 @@ pub struct HttpRow {
     pub duration: Option<Distribution>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<Distribution>,
-    /// `queue`, `receive`, `serve`, `send` (servers).
+    /// `accept` (first requests of connections), `queue`, `receive`, `serve`, `send` (servers).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub phases: BTreeMap<String, Distribution>,
 }
@@ -293,6 +298,148 @@ pub struct StallRow {
     pub start: String,
     #[serde(flatten)]
     pub stall: Stall,
+}
+
+/// Connections of one service, role, peer and protocol in one network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    pub service: String,
+    pub role: Role,
+    /// The other end: of a client's rows `ip:port` or `[ip6]:port`, of a server's rows the address alone; `unix:PATH`.
+    pub peer: String,
+    /// What the service's processes had looked up when they were given that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_name: Option<String>,
+    /// `http`, `mysql`, `tls`, `http2`, `other`, or `unknown` where no byte was seen.
+    pub protocol: String,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Connections that were established within the window.
+    pub established: u64,
+    /// Connections that were tried: established, failed or still under way. Clients only.
+    pub attempted: u64,
+    pub closed: u64,
+    /// Attempts that failed, by the error's name. `abandoned`: closed by the service before there was an answer.
+    #[serde(default, skip_serializing_if = "Counters::is_empty")]
+    pub failed: Counters,
+    pub closed_by: ClosedBy,
+    /// Connections that were open when the recording began.
+    pub preexisting: u64,
+    /// Open at the end of the window, and the most at one time.
+    pub live: u64,
+    pub peak: u64,
+    /// Finished exchanges on them; a MySQL sign-in is none.
+    pub exchanges: u64,
+    /// Of connections that were seen from their begin to their end and that could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanges_per_connection: Option<Distribution>,
+    /// From the first packet of connect() to the end of the handshake. TCP clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Distribution>,
+    /// MySQL: from the server's greeting to its OK; under TLS up to what answered the client's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<Distribution>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Distribution>,
+    /// From the handshake's end to accept(). Servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_wait: Option<Distribution>,
+    /// Sockets in TIME_WAIT at the end of the window; unknown for Unix sockets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_wait: Option<u64>,
+    /// Time within exchanges, and without one, of connections that could be read; seconds within the window.
+    pub busy_seconds: f64,
+    pub idle_seconds: f64,
+    /// Seconds of the window in which at least one was established.
+    pub opening_seconds: u64,
+    /// Ended in the middle of an exchange.
+    pub cut: u64,
+    /// Clients: the server ended them, and the client then wrote to them.
+    pub gone: u64,
+    /// How long those had been idle when the server ended them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_idle: Option<Distribution>,
+    /// How the server ended them: `fin`, `reset`, or the MySQL error that it said before.
+    #[serde(default, skip_serializing_if = "Counters::is_empty")]
+    pub gone_by: Counters,
+    /// MySQL: errors that the server said unasked before it hung up, by number.
+    #[serde(default, skip_serializing_if = "Counters::is_empty")]
+    pub farewells: Counters,
+    /// Clients: requests without an end when the window ended, and the age of the oldest, seconds.
+    pub waiting: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_waiting: Option<f64>,
+    /// MySQL clients: sessions with an open transaction and nothing under way at the end of the window, and how long the
+    /// longest has been idle so, at any time, seconds.
+    pub open_transactions: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_open_transaction: Option<f64>,
+}
+
+/// What ended connections first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedBy {
+    /// The service's own FIN or reset.
+    pub us: u64,
+    /// The peer's FIN.
+    pub peer: u64,
+    /// The peer's reset.
+    pub reset: u64,
+    /// No answer any more, or another error of the network.
+    pub timeout: u64,
+    /// Unix sockets that were found closed. Not told apart.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// A listening socket that connections came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListenerRow {
+    pub service: String,
+    /// `ip:port`, `[ip6]:port` or `unix:PATH`.
+    pub address: String,
+    pub netns: u32,
+    /// Threads that accepted its connections or answered their requests.
+    pub workers: u64,
+    /// Processes among them.
+    pub processes: u64,
+    /// Requests under way, those that wait unread and connections that wait with a request included: at the end of the
+    /// window, and the most at one time.
+    pub in_flight: u64,
+    pub peak_in_flight: u64,
+    /// Requests answered.
+    pub requests: u64,
+    /// Connections that wait to be accepted: at the end of the window, the most, and how many there is room for.
+    pub backlog: u64,
+    pub peak_backlog: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_max: Option<u64>,
+    /// Connections that were turned away for want of room.
+    pub overflows: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_wait: Option<Distribution>,
+    /// From accept() or the request's first byte, whichever is later, to its first read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Distribution>,
+    /// Mean number of requests between first read and last write.
+    pub concurrency: f64,
+    /// CPU time of its workers' processes over the window's length: 1 is one CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<f64>,
+    /// Requests that wait for an answer now: the age of the oldest, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_waiting: Option<f64>,
+    /// Of those, how many no process has read yet.
+    pub unread: u64,
+    /// Seconds since it last answered a request or sent a byte of an answer; since the window's begin if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<f64>,
+    /// The longest time during which requests waited and not a byte was answered, seconds.
+    pub longest_silence: f64,
 }
 
 /// How bad a finding is; the worst is the greatest.

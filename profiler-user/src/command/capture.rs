@@ -142,6 +142,8 @@ impl Capture {
             http: &http,
             mysql: &[],
             event_loops: &event_loops,
+            connections: &[],
+            listeners: &[],
         };
         self.active.update(rules::judge_live(&facts, &self.thresholds))
     }
@@ -160,6 +162,8 @@ impl Capture {
             ("probe_missed", self.source.session.missed()),
             ("notice_lost", c(Counter::NoticeLost)),
             ("loop_table_full", c(Counter::LoopTableFull)),
+            ("listener_table_full", c(Counter::ListenerTableFull)),
+            ("connection_event_lost", c(Counter::ConnectionEventLost)),
             (
                 "stall_lost",
                 c(Counter::StallLost) + self.pipeline.stalls.overflowed + self.lookout.overflowed(),
@@ -254,6 +258,8 @@ impl Capture {
             mysql: self.pipeline.aggregator.mysql_rows(),
             services,
             event_loops,
+            connections: Vec::new(),
+            listeners: Vec::new(),
             findings: Vec::new(),
             undecided: Vec::new(),
         };

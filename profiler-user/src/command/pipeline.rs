@@ -96,6 +96,7 @@ impl Pipeline {
                 self.stalls.add(*turn);
                 None
             }
+            Raw::Connection(_) => None,
             Raw::Exit { pid } => {
                 self.processes.on_exit(pid);
                 None

@@ -1,5 +1,6 @@
 //! Records as they come out of the ring: bytes in, one of the shared structs out, checked for length.
 
+use profiler_ebpf::life::Event;
 use profiler_ebpf::record::{EXEC_ARGS, Process, Record, UnixName, kind};
 use profiler_ebpf::turn::Turn;
 
@@ -33,6 +34,8 @@ pub enum Raw<'a> {
     },
     /// A turn of an event loop that took too long.
     Stall(Box<Turn>),
+    /// A connection has opened, failed to, or ended.
+    Connection(Box<Event>),
 }
 
 impl<'a> Raw<'a> {
@@ -66,6 +69,7 @@ impl<'a> Raw<'a> {
                 })
             }
             kind::EXIT => Some(Self::Exit { pid: word(4)? }),
+            kind::CONNECTION => Some(Self::Connection(Box::new(read::<Event>(bytes)?))),
             kind::STALL => Some(Self::Stall(Box::new(read::<Turn>(bytes)?))),
             _ => None,
         }

@@ -28,7 +28,10 @@ pub use culprit::{cause_id, culprit};
 pub use stalled::is_told;
 use thresholds::{Threshold, Thresholds};
 
-use crate::report::{Finding, HttpRow, LoopRow, MysqlRow, Report, Service, Severity, Undecided, Window};
+use crate::report::{
+    ConnectionRow, Finding, HttpRow, ListenerRow, LoopRow, MysqlRow, Report, Service, Severity, Undecided,
+    Window,
+};
 
 /// All rules.
 pub static ALL: &[&dyn Rule] = &[
@@ -47,6 +50,8 @@ pub struct Facts<'a> {
     pub http: &'a [HttpRow],
     pub mysql: &'a [MysqlRow],
     pub event_loops: &'a [LoopRow],
+    pub connections: &'a [ConnectionRow],
+    pub listeners: &'a [ListenerRow],
 }
 
 /// A diagnosis that can be made of the facts.
@@ -137,6 +142,8 @@ impl<'a> Facts<'a> {
             http: &report.http,
             mysql: &report.mysql,
             event_loops: &report.event_loops,
+            connections: &report.connections,
+            listeners: &report.listeners,
         }
     }
 

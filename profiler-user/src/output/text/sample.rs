@@ -28,6 +28,8 @@ pub(crate) fn empty() -> Report {
         http: Vec::new(),
         mysql: Vec::new(),
         event_loops: Vec::new(),
+        connections: Vec::new(),
+        listeners: Vec::new(),
         findings: Vec::new(),
         undecided: Vec::new(),
     }
