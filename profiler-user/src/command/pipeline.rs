@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::filter::Filter;
 use crate::aggregate::Aggregator;
+use crate::attribute::names::Names;
 use crate::attribute::process::ProcessTable;
 use crate::attribute::service::Services;
 use crate::config::{Protocol, Settings};
@@ -28,6 +29,8 @@ pub struct Pipeline {
     parser: Parser,
     pub processes: ProcessTable,
     pub services: Services,
+    /// What processes have looked up.
+    pub names: Names,
     pub aggregator: Aggregator,
     pub filter: Filter,
     /// Exchanges that the filters left out.
@@ -58,6 +61,7 @@ impl Pipeline {
             parser: Parser::new(settings.route.clone()),
             processes: ProcessTable::new(proc_root.into()),
             services: Services::new(proc_root.into()),
+            names: Names::default(),
             aggregator: Aggregator::default(),
             filter: Filter::new(settings.clone(), proc_root.into()),
             filtered: 0,
@@ -94,6 +98,10 @@ impl Pipeline {
             }
             Raw::Stall(turn) => {
                 self.stalls.add(*turn);
+                None
+            }
+            Raw::Answer { netns, message } => {
+                self.names.learn(netns, message);
                 None
             }
             Raw::Connection(_) => None,
