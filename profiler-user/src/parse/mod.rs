@@ -16,6 +16,7 @@ use std::sync::Arc;
 use profiler_ebpf::mysql::command as number;
 use profiler_ebpf::record::{COMMAND_HANDSHAKE, ERROR_CLOSED, Record, flag, proto, role};
 
+use crate::connections::errno;
 use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, Times};
 use crate::report::{Role, RouteSource};
 use connection::{Connections, Key};
@@ -244,24 +245,11 @@ fn chosen_schema(asked: u8, payload: &[u8], digest: Option<&Digest>) -> Option<S
 
 /// OpenTelemetry's `error.type` for a connection's end: the errno's name, or `closed`.
 fn transport_error(error: u8) -> Option<String> {
-    let name = match error {
-        0 => return None,
-        ERROR_CLOSED => "closed",
-        32 => "EPIPE",
-        100 => "ENETDOWN",
-        101 => "ENETUNREACH",
-        102 => "ENETRESET",
-        103 => "ECONNABORTED",
-        104 => "ECONNRESET",
-        107 => "ENOTCONN",
-        108 => "ESHUTDOWN",
-        110 => "ETIMEDOUT",
-        111 => "ECONNREFUSED",
-        112 => "EHOSTDOWN",
-        113 => "EHOSTUNREACH",
-        other => return Some(format!("errno {other}")),
-    };
-    Some(name.to_owned())
+    match error {
+        0 => None,
+        ERROR_CLOSED => Some("closed".to_owned()),
+        other => Some(errno::of(other)),
+    }
 }
 
 #[cfg(test)]
