@@ -34,6 +34,8 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 const JUDGED: Duration = Duration::from_secs(10);
 /// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
 const LISTENERS_EVERY: Duration = Duration::from_secs(1);
+/// Whose listeners are is looked up so often at the most, as it takes a look at every process.
+const OWNERS_EVERY: Duration = Duration::from_secs(5);
 
 /// A running capture.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ pub struct Capture {
     pub lookout: Lookout,
     cpu: Cpu,
     next_listeners: Instant,
+    next_owners: Instant,
     most_connections: usize,
     thresholds: Thresholds,
     active: Active,
@@ -105,6 +108,7 @@ impl Capture {
             lookout: Lookout::new(settings.kernel().stall_threshold, settings.stacks()),
             cpu: Cpu::new(own::proc_root()),
             next_listeners: Instant::now(),
+            next_owners: Instant::now(),
             most_connections,
             thresholds: settings.rules.clone(),
             active: Active::default(),
@@ -149,7 +153,8 @@ impl Capture {
         self.source.session.each_listener(|listener| pipeline.listener(listener));
         pipeline.connections.reading_listeners(true);
         self.cpu.look(pipeline.connections.workers());
-        if pipeline.connections.wants_owners() {
+        if pipeline.connections.wants_owners() && Instant::now() >= self.next_owners {
+            self.next_owners = Instant::now() + OWNERS_EVERY;
             pipeline.connections.owners(&snapshot(self.most_connections));
         }
     }

@@ -183,8 +183,7 @@ impl Pipeline {
 
     /// What the kernel half says of a listening socket.
     pub fn listener(&mut self, listener: &Listener) {
-        let name = self.parser.unix_name(listener.sk, listener.since);
-        self.connections.listener(listener, Some(name).filter(|name| !name.is_empty()));
+        self.connections.listener(listener);
     }
 
     /// What has happened to connections since the last call, as far as it is wanted.

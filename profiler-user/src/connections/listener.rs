@@ -149,6 +149,11 @@ impl Listener {
         self.peak_backlog = self.peak_backlog.max(self.backlog()).max(u64::from(queue.peak));
     }
 
+    /// Whether the kernel half, or `/proc`, has told of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.standing.is_some() || !self.sockets.is_empty()
+    }
+
     /// A connection that somebody accepted, or that was used first; `waited` ns for accept().
     pub(super) fn accepted(&mut self, worker: (u32, u32), waited: Option<u64>) {
         self.connections += 1;

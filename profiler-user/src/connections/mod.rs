@@ -380,9 +380,9 @@ impl Connections {
         self.listeners.each().for_each(listener::Listener::begin);
     }
 
-    /// What the kernel half says of a listening socket; `name` is a Unix socket's, where that is known.
-    pub fn listener(&mut self, listener: &profiler_ebpf::listener::Listener, name: Option<Arc<str>>) {
-        self.listeners.socket(listener, name);
+    /// What the kernel half says of a listening socket.
+    pub fn listener(&mut self, listener: &profiler_ebpf::listener::Listener) {
+        self.listeners.socket(listener);
     }
 
     /// The kernel half's table of listeners is read, or (`done`) has been.
@@ -418,7 +418,8 @@ impl Connections {
         if let Some(found) = self.rows.get(row) {
             if survey::is_readable(conn) {
                 let since = request.and_then(|request| request.read);
-                let busy = conn.life.busy + since.map_or(0, |since| now.saturating_sub(since.max(open)));
+                let busy = conn.life.busy
+                    + since.map_or(0, |since| now.saturating_sub(since.max(open).max(conn.life.t_told)));
                 let (busy, idle) = row::share(busy, open, now);
                 found.now.busy += busy;
                 found.now.idle += idle;
