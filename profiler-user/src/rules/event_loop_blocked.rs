@@ -159,7 +159,7 @@ fn said<'a>(
         seen: stalled.seen(),
         ongoing: stalled.ongoing(),
         count,
-        stalled: sum,
+        weight: sum,
     }
 }
 
