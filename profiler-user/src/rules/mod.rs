@@ -8,11 +8,14 @@
 pub mod active;
 mod advice;
 mod blocking_query;
+mod connection_churn;
+mod connection_per_request;
 mod cpu_starvation;
 mod culprit;
 mod event_loop_blocked;
 mod event_loop_lag;
 mod interpreter_lock;
+mod peer;
 #[cfg(test)]
 pub(crate) mod sample;
 mod stalled;
@@ -29,8 +32,8 @@ pub use stalled::is_told;
 use thresholds::{Threshold, Thresholds};
 
 use crate::report::{
-    ConnectionRow, Finding, HttpRow, ListenerRow, LoopRow, MysqlRow, Report, Service, Severity, Undecided,
-    Window,
+    ConnectionRow, Finding, HttpRow, ListenerRow, LoopRow, MysqlRow, Report, Role, Service, Severity,
+    Undecided, Window,
 };
 
 /// All rules.
@@ -40,6 +43,8 @@ pub static ALL: &[&dyn Rule] = &[
     &interpreter_lock::InterpreterLock,
     &cpu_starvation::CpuStarvation,
     &event_loop_lag::EventLoopLag,
+    &connection_per_request::ConnectionPerRequest,
+    &connection_churn::ConnectionChurn,
 ];
 
 /// What rules judge: a part of a recording, or all of it.
@@ -183,6 +188,14 @@ impl<'a> Facts<'a> {
     /// Its begin and its end.
     fn whole(&self) -> (String, String) {
         (self.window.start.clone(), self.window.end.clone())
+    }
+
+    /// The HTTP requests that a service has answered, and the seconds that they took in sum.
+    fn served(&self, service: &str) -> (u64, f64) {
+        let rows = self.http.iter().filter(|row| row.role == Role::Server && row.service == service);
+        rows.fold((0, 0.0), |(count, seconds), row| {
+            (count + row.count, seconds + row.duration.map_or(0.0, |d| d.sum))
+        })
     }
 
     /// The loops by service.

@@ -93,7 +93,9 @@ fn value(unit: Unit, written: &Written) -> Option<f64> {
         (Unit::Share, Written::Whole(share)) => Some(*share as f64).filter(|share| *share <= 1.0),
         (Unit::Share, Written::Number(share)) => Some(*share).filter(|share| (0.0..=1.0).contains(share)),
         (Unit::PerSecond, Written::Whole(rate)) => Some(*rate as f64),
-        (Unit::PerSecond, Written::Number(rate)) => Some(*rate).filter(|rate| rate.is_finite() && *rate >= 0.0),
+        (Unit::PerSecond, Written::Number(rate)) => {
+            Some(*rate).filter(|rate| rate.is_finite() && *rate >= 0.0)
+        }
         _ => None,
     }
 }
