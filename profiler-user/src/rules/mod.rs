@@ -9,15 +9,20 @@ pub mod active;
 mod advice;
 mod blocking_query;
 mod connection_churn;
+mod connection_failures;
+mod connection_held;
 mod connection_per_request;
 mod cpu_starvation;
 mod culprit;
 mod event_loop_blocked;
 mod event_loop_lag;
 mod interpreter_lock;
+mod missing_timeout;
 mod peer;
+mod pool_exhausted;
 #[cfg(test)]
 pub(crate) mod sample;
+mod server_gone_away;
 mod stalled;
 #[cfg(test)]
 mod tests;
@@ -45,6 +50,11 @@ pub static ALL: &[&dyn Rule] = &[
     &event_loop_lag::EventLoopLag,
     &connection_per_request::ConnectionPerRequest,
     &connection_churn::ConnectionChurn,
+    &connection_failures::ConnectionFailures,
+    &server_gone_away::ServerGoneAway,
+    &pool_exhausted::PoolExhausted,
+    &connection_held::ConnectionHeld,
+    &missing_timeout::MissingTimeout,
 ];
 
 /// What rules judge: a part of a recording, or all of it.
