@@ -17,13 +17,17 @@ mod culprit;
 mod event_loop_blocked;
 mod event_loop_lag;
 mod interpreter_lock;
+mod listening;
 mod missing_timeout;
 mod peer;
 mod pool_exhausted;
+mod queue_buildup;
 #[cfg(test)]
 pub(crate) mod sample;
 mod server_gone_away;
+mod single_worker;
 mod stalled;
+mod stuck_server;
 #[cfg(test)]
 mod tests;
 pub mod thresholds;
@@ -55,6 +59,9 @@ pub static ALL: &[&dyn Rule] = &[
     &pool_exhausted::PoolExhausted,
     &connection_held::ConnectionHeld,
     &missing_timeout::MissingTimeout,
+    &queue_buildup::QueueBuildup,
+    &single_worker::SingleWorker,
+    &stuck_server::StuckServer,
 ];
 
 /// What rules judge: a part of a recording, or all of it.

@@ -4,7 +4,9 @@
 //!
 //! Workers with a connection each are no pool: they never have more requests in hand than connections.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::peer::{Peer, listed};
 use super::stalled::runtime;
@@ -112,13 +114,13 @@ impl Rule for PoolExhausted {
             let errors = refusals(&peer.mysql_errors(facts), &peer.counters(|row| &row.farewells));
             let ceiling = Ceiling::of(facts, &peer);
             let crowd = CROWD * ceiling.connections as f64;
+            let part = ceiling.busy >= PART * busy && ceiling.in_hand > PART * crowd && is_crowded(&ceiling);
             if enough(&errors, thresholds) {
                 told = true;
                 verdict.add(refused(self, facts, &peer, &errors, &ceiling));
-            } else if !ceiling.is_flat(least) {
-            } else if ceiling.busy >= busy && ceiling.in_hand > crowd {
+            } else if ceiling.is_flat(least) && ceiling.busy >= busy && ceiling.in_hand > crowd {
                 verdict.add(flat(self, facts, &peer, &ceiling));
-            } else if ceiling.busy >= PART * busy && ceiling.in_hand > PART * crowd && is_crowded(&ceiling) {
+            } else if ceiling.is_flat(least) && part {
                 let reason = format!(
                     "{} to {}, busy {:.0} % of the time, and {} requests in hand on average: a recording of the time \
                      under load alone would tell",
@@ -253,11 +255,7 @@ fn flat<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, ceiling: &Ce
     }
 }
 
-fn numbers(
-    peer: &Peer<'_>,
-    ceiling: &Ceiling,
-    window: f64,
-) -> std::collections::BTreeMap<String, serde_json::Value> {
+fn numbers(peer: &Peer<'_>, ceiling: &Ceiling, window: f64) -> BTreeMap<String, Value> {
     let mut numbers = evidence([
         ("peer", json!(peer.address)),
         ("ceiling", json!(ceiling.connections)),

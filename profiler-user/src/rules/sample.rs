@@ -166,6 +166,14 @@ pub(crate) fn short(count: u64, lifetime: f64) -> ConnectionRow {
     row
 }
 
+/// The same without a connection, behind one listening socket on four CPUs.
+pub(crate) fn with_listener(listener: ListenerRow) -> Report {
+    let mut report = with_connections(Vec::new());
+    report.host.cpus = 4;
+    report.listeners = vec![listener];
+    report
+}
+
 /// A listening socket with four workers that have little to do.
 pub(crate) fn listener() -> ListenerRow {
     ListenerRow {
