@@ -7,6 +7,7 @@
 pub mod buckets;
 pub mod distribution;
 mod http;
+pub mod levels;
 pub mod loops;
 mod mysql;
 
