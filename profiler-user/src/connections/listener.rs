@@ -254,6 +254,7 @@ impl Listener {
             peak_backlog: self.peak_backlog,
             backlog_max: (room > 0).then_some(room),
             overflows: self.overflows(),
+            closed_at: Vec::new(),
             accept_wait: self.accept_wait.snapshot(),
             queue: self.queue.snapshot(),
             concurrency: running as f64 / window,

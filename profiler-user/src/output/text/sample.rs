@@ -251,6 +251,7 @@ pub(crate) fn listener() -> ListenerRow {
         peak_backlog: 12,
         backlog_max: Some(128),
         overflows: 2,
+        closed_at: Vec::new(),
         accept_wait: Some(distribution(41, 0.3)),
         queue: Some(distribution(3_055, 0.2)),
         concurrency: 0.9,
