@@ -142,9 +142,10 @@ impl Capture {
     /// Rows of connections and listeners in which something was seen since this instant, ns.
     fn connections(&mut self, since: u64) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
         self.pipeline.name_listeners();
-        let Pipeline { connections, filter, .. } = &self.pipeline;
+        let Pipeline { connections, filter, names, .. } = &mut self.pipeline;
         let wanted = |protocol: &str| filter.wants_protocol(protocol);
-        let rows = connections.rows(since, wanted);
+        let mut rows = connections.rows(since, wanted);
+        rows.iter_mut().for_each(|row| names.dress(row));
         let used = |processes: &mut dyn Iterator<Item = u32>| self.cpu.used(processes);
         (rows, connections.listener_rows(since, monotonic(), wanted, used))
     }
