@@ -152,10 +152,10 @@ impl Capture {
 
     /// Reads what the kernel half says of listeners, and what else is to be known of them.
     fn look_at_listeners(&mut self) {
-        let pipeline = &mut self.pipeline;
-        pipeline.connections.reading_listeners(false);
+        let (pipeline, now) = (&mut self.pipeline, monotonic());
+        pipeline.connections.reading_listeners(false, now);
         self.source.session.each_listener(|listener| pipeline.listener(listener));
-        pipeline.connections.reading_listeners(true);
+        pipeline.connections.reading_listeners(true, now);
         self.cpu.look(pipeline.connections.workers());
         if pipeline.connections.wants_owners() && Instant::now() >= self.next_owners {
             self.next_owners = Instant::now() + OWNERS_EVERY;

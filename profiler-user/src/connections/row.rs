@@ -9,6 +9,7 @@ use super::protocol::{Protocol, Spoken};
 use crate::aggregate::ConnectionBuckets;
 use crate::aggregate::buckets::Buckets;
 use crate::aggregate::distribution::Histogram;
+use crate::aggregate::levels::Levels;
 use crate::exchange::seconds;
 use crate::report::{ClosedBy, ConnectionRow, Counters};
 
@@ -43,8 +44,11 @@ pub(super) struct Row {
     idle: u64,
     opening: Seconds,
     cut: u64,
+    cut_by: ClosedBy,
     gone: u64,
     gone_idle: Histogram,
+    gone_at: Histogram,
+    levels: Levels,
     gone_by: Counters,
     farewells: BTreeMap<u16, u64>,
 }
@@ -132,7 +136,7 @@ impl Row {
     pub(super) fn closed(&mut self, life: &Life, protocol: Protocol, begun: u64) {
         self.closed += 1;
         self.live = self.live.saturating_sub(1);
-        *self.ended_by(life) += 1;
+        end_of(&mut self.closed_by, life);
         let readable = life.marks & mark::TLS == 0 && matches!(protocol, Protocol::Http | Protocol::Mysql);
         let over = if life.t_end != 0 { life.t_end } else { life.t_closed };
         if life.t_open != 0 {
@@ -146,18 +150,23 @@ impl Row {
             self.busy += busy;
             self.idle += idle;
         }
-        self.cut += u64::from(life.marks & mark::CUT != 0);
+        // What was asked too late was not under way when it ended.
+        if life.marks & (mark::CUT | mark::GONE) == mark::CUT {
+            self.cut += 1;
+            end_of(&mut self.cut_by, life);
+        }
         if life.farewell != 0 {
             *self.farewells.entry(life.farewell).or_default() += 1;
         }
         if life.marks & mark::GONE != 0 {
-            self.gone(life);
+            self.gone(life, begun);
         }
     }
 
     /// Its client wrote to a connection that its server had ended.
-    pub(super) fn gone(&mut self, life: &Life) {
+    pub(super) fn gone(&mut self, life: &Life, begun: u64) {
         self.gone += 1;
+        self.gone_at.record(seconds(begun, life.t_end));
         self.gone_idle.record(life.idle as f64 / 1e9);
         let by = match life.end {
             _ if life.farewell != 0 => life.farewell.to_string(),
@@ -178,14 +187,9 @@ impl Row {
         counts.iter().sum::<u64>() == 0 && self.failed.is_empty() && self.exchanges == 0
     }
 
-    fn ended_by(&mut self, life: &Life) -> &mut u64 {
-        match life.end {
-            end::OURS | end::ABORTED => &mut self.closed_by.us,
-            end::PEERS => &mut self.closed_by.peer,
-            end::RESET => &mut self.closed_by.reset,
-            end::TIMEOUT | end::ERROR => &mut self.closed_by.timeout,
-            _ => &mut self.closed_by.unknown,
-        }
+    /// An exchange of one of them was under way for so long.
+    pub(super) fn exchanged(&mut self, start: u64, end: u64) {
+        self.levels.add(start, end);
     }
 
     /// Adds another row that is shown as one with this.
@@ -213,15 +217,18 @@ impl Row {
             (&mut self.lifetime, &other.lifetime),
             (&mut self.accept_wait, &other.accept_wait),
             (&mut self.gone_idle, &other.gone_idle),
+            (&mut self.gone_at, &other.gone_at),
         ] {
             ours.merge(theirs);
         }
-        let (ours, theirs) = (&mut self.closed_by, &other.closed_by);
-        ours.us += theirs.us;
-        ours.peer += theirs.peer;
-        ours.reset += theirs.reset;
-        ours.timeout += theirs.timeout;
-        ours.unknown += theirs.unknown;
+        for (ours, theirs) in [(&mut self.closed_by, &other.closed_by), (&mut self.cut_by, &other.cut_by)] {
+            ours.us += theirs.us;
+            ours.peer += theirs.peer;
+            ours.reset += theirs.reset;
+            ours.timeout += theirs.timeout;
+            ours.unknown += theirs.unknown;
+        }
+        self.levels.merge(&other.levels);
         self.time_wait = sum(self.time_wait, other.time_wait);
         self.transaction = self.transaction.max(other.transaction);
         self.now.add(&other.now);
@@ -266,10 +273,14 @@ impl Row {
             time_wait: self.time_wait,
             busy_seconds: ns(self.busy + self.now.busy),
             idle_seconds: ns(self.idle + self.now.idle),
+            used_seconds: ns(self.levels.at_least(1)),
+            full_seconds: ns(self.levels.at_least(self.peak)),
             opening_seconds: self.opening.count,
             cut: self.cut,
+            cut_by: self.cut_by,
             gone: self.gone,
             gone_idle: self.gone_idle.snapshot(),
+            gone_at: self.gone_at.snapshot(),
             gone_by: self.gone_by.clone(),
             farewells: self.farewells.iter().map(|(number, n)| (number.to_string(), *n)).collect(),
             waiting: self.now.waiting,
@@ -297,6 +308,18 @@ pub(super) fn share(busy: u64, from: u64, to: u64) -> (u64, u64) {
     let whole = to.saturating_sub(from);
     let busy = busy.min(whole);
     (busy, whole - busy)
+}
+
+/// Counts what ended a connection.
+fn end_of(ended: &mut ClosedBy, life: &Life) {
+    let by = match life.end {
+        end::OURS | end::ABORTED => &mut ended.us,
+        end::PEERS => &mut ended.peer,
+        end::RESET => &mut ended.reset,
+        end::TIMEOUT | end::ERROR => &mut ended.timeout,
+        _ => &mut ended.unknown,
+    };
+    *by += 1;
 }
 
 fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
@@ -377,8 +400,38 @@ mod tests {
             assert_eq!(row.report(true).gone_by[by], 1);
         }
         let row = row.report(true);
-        assert_eq!((row.gone, row.gone_idle.unwrap().p50), (3, 1.0));
+        assert_eq!((row.gone, row.gone_idle.unwrap().p50, row.gone_at.unwrap().p50), (3, 1.0, 11.0));
         assert_eq!(row.farewells, Counters::from([("4031".to_owned(), 1)]));
+    }
+
+    /// A command that came too late was not under way when the server ended it.
+    #[test]
+    fn cut_by_what_ended_it() {
+        let mut row = Row::default();
+        for (end, marks) in [
+            (end::PEERS, mark::CUT),
+            (end::RESET, mark::CUT),
+            (end::OURS, mark::CUT),
+            (end::PEERS, mark::CUT | mark::GONE),
+            (end::PEERS, 0),
+        ] {
+            row.opened(&life(), 0, true);
+            row.closed(&Life { end, marks, ..life() }, Protocol::Mysql, 0);
+        }
+        let row = row.report(true);
+        let cut_by = ClosedBy { us: 1, peer: 1, reset: 1, ..ClosedBy::default() };
+        assert_eq!((row.cut, row.cut_by, row.closed_by.peer, row.gone), (3, cut_by, 3, 1));
+    }
+
+    #[test]
+    fn time_with_all_of_them_busy() {
+        let mut row = Row::default();
+        (0..2).for_each(|_| row.opened(&life(), 0, true));
+        for (start, end) in [(10, 14), (12, 15), (20, 21)] {
+            row.exchanged(start * SECOND, end * SECOND);
+        }
+        let row = row.report(true);
+        assert_eq!((row.peak, row.used_seconds, row.full_seconds), (2, 6.0, 2.0));
     }
 
     #[test]
