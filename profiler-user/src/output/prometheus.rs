@@ -158,6 +158,7 @@ pub fn samples(rows: &[aggregate::Series], report: &Report) -> Vec<Series> {
             aggregate::Series::Loop { service, turns } => {
                 add(service, Metric::EventLoopTurn, &Labels::new(), turns);
             }
+            aggregate::Series::Connection { .. } | aggregate::Series::Listener { .. } => {}
             aggregate::Series::Mysql { row, durations, returned } => {
                 let labels = mysql_labels(row);
                 add(&row.service, Metric::of_mysql(row.role), &labels, durations);
