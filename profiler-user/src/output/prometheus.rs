@@ -18,7 +18,7 @@ use crate::aggregate::buckets::{self, Buckets};
 use crate::report::{Report, Role};
 
 /// Reasons of loss that are exported even at 0, so that an alert has a series before the first fault.
-const LOST_REASONS: [&str; 13] = [
+const LOST_REASONS: [&str; 15] = [
     "ring_full",
     "connection_table_full",
     "head_unreadable",
@@ -29,6 +29,8 @@ const LOST_REASONS: [&str; 13] = [
     "notice_lost",
     "loop_table_full",
     "stall_lost",
+    "listener_table_full",
+    "connection_event_lost",
     "untracked_operations",
     "identity_gone",
     "series_overflow",
