@@ -148,8 +148,9 @@ fn open_http(report: &Report, page: &mut Page) {
 }
 
 fn listeners(report: &Report, page: &mut Page) {
+    type Value = fn(&ListenerRow) -> u64;
     let rows = || report.listeners.iter().map(|row| (named(report, &row.service, listener_labels(row)), row));
-    let counters: [(&str, &str, fn(&ListenerRow) -> u64); 2] = [
+    let counters: [(&str, &str, Value); 2] = [
         (
             "hostprof_listener_overflows",
             "Connections that were turned away for want of room in the backlog.",
