@@ -46,6 +46,8 @@ pub static ALL: &[&dyn Rule] = &[
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     pub window: &'a Window,
+    /// Of the host.
+    pub cpus: u32,
     pub services: &'a [Service],
     pub http: &'a [HttpRow],
     pub mysql: &'a [MysqlRow],
@@ -138,6 +140,7 @@ impl<'a> Facts<'a> {
     pub fn of(report: &'a Report) -> Self {
         Self {
             window: &report.window,
+            cpus: report.host.cpus,
             services: &report.services,
             http: &report.http,
             mysql: &report.mysql,
