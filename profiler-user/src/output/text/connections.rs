@@ -124,7 +124,7 @@ fn median(distribution: Option<Distribution>) -> String {
 }
 
 /// `us 1,280, reset 3`, the most frequent first.
-fn ended_by(by: &ClosedBy) -> String {
+pub(super) fn ended_by(by: &ClosedBy) -> String {
     let mut ends = [
         ("us", by.us),
         ("peer", by.peer),

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::connections::peer;
+use super::connections::{ended_by, peer};
 use super::mysql::meaning as mysql_meaning;
 use super::some_of;
 use crate::output::style::{Style, clean, units, wrap};
@@ -61,7 +61,9 @@ fn of(row: &ConnectionRow) -> Vec<String> {
     }
     if row.cut > 0 {
         let connections = units::things(row.cut, "connection", "connections");
-        notes.push(format!("{connections} ended in the middle of an exchange"));
+        let by = ended_by(&row.cut_by);
+        let by = if by.is_empty() { by } else { format!(" ({by})") };
+        notes.push(format!("{connections} ended in the middle of an exchange{by}"));
     }
     if let Some(oldest) = row.oldest_waiting.filter(|_| is_long(row.oldest_waiting)) {
         let requests = units::things(row.waiting, "request waits", "requests wait");

@@ -218,6 +218,7 @@ pub(crate) fn connections() -> Vec<ConnectionRow> {
         lifetime: known(40, 20.0),
         accept_wait: known(41, 0.3),
         cut: 3,
+        cut_by: ClosedBy { reset: 3, ..ClosedBy::default() },
         ..client.clone()
     };
     let of_other = ConnectionRow {
