@@ -12,6 +12,7 @@ use super::pipeline::{Finished, Pipeline};
 use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
 use crate::config::Settings;
+use crate::connections;
 use crate::connections::cpu::Cpu;
 use crate::connections::snapshot::{Namespaces, Snapshot};
 use crate::connections::standing::Left;
@@ -64,6 +65,8 @@ pub struct Outcome {
     pub series: Vec<Series>,
     /// Stalls that nobody has taken.
     pub stalls: Vec<Told>,
+    /// Events of connections that nobody has taken.
+    pub connections: Vec<connections::Told>,
     /// Findings that [`Capture::findings`] has not told of.
     pub findings: Vec<Finding>,
 }
@@ -239,6 +242,7 @@ impl Capture {
         Namespaces::find(own::proc_root()).each_tcp(|netns, socket| left.see(netns, socket));
         self.pipeline.connections.left(&left);
         let (connections, listeners) = self.connections(0);
+        let told = self.pipeline.told();
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         let (event_loops, turns) = self.lookout.finish(pipeline, clock);
         let stalls = self.lookout.take();
@@ -299,6 +303,8 @@ impl Capture {
         let services = self.pipeline.services.rows();
         let mut series = self.pipeline.aggregator.series();
         series.extend(turns);
+        let wanted = |protocol: &str| self.pipeline.filter.wants_protocol(protocol);
+        series.extend(self.pipeline.connections.series(monotonic(), wanted));
         let mut report = Report {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -318,7 +324,7 @@ impl Capture {
         report.undecided = std::mem::take(&mut verdict.undecided);
         report.findings = verdict.findings();
         let findings = self.active.untold(&report.findings);
-        Outcome { report, series, stalls, findings }
+        Outcome { report, series, stalls, connections: told, findings }
     }
 }
 

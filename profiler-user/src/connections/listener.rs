@@ -7,6 +7,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::address::Address;
 use super::overlap::Overlap;
 use super::protocol::Spoken;
+use crate::aggregate::ConnectionBuckets;
+use crate::aggregate::buckets::Buckets;
 use crate::aggregate::distribution::Histogram;
 use crate::exchange::Times;
 use crate::report::ListenerRow;
@@ -224,6 +226,11 @@ impl Listener {
 
     fn overflows(&self) -> u64 {
         self.overflows_before + self.sockets.values().map(|queue| u64::from(queue.overflows)).sum::<u64>()
+    }
+
+    /// Waits for accept(), for metrics.
+    pub(super) fn accepts(&self) -> Buckets {
+        self.accept_wait.buckets(ConnectionBuckets::accepts().bounds)
     }
 
     /// As the report has it: `now`, in a window that began at `begun`; `cpu` is that of its processes, ns.

@@ -27,6 +27,7 @@ use profiler_ebpf::conn::Conn;
 use profiler_ebpf::life::{Event, Life, mark, what};
 use profiler_ebpf::record::{Record, role};
 
+use crate::aggregate::Series;
 use crate::exchange::{Call, Exchange, MysqlCall, seconds};
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
@@ -498,6 +499,16 @@ impl Connections {
             b.requests.cmp(&a.requests).then_with(|| (&a.address, a.netns).cmp(&(&b.address, b.netns)))
         });
         rows
+    }
+
+    /// The rows of connections and listeners with their histograms, for metrics.
+    pub fn series(&self, now: u64, wanted: impl Fn(&str) -> bool) -> Vec<Series> {
+        let used = self.listeners.iter().filter(|l| l.service.is_some() && l.is_used());
+        let listeners = used.filter(|l| wanted(l.spoken.name())).map(|l| Series::Listener {
+            row: Box::new(l.report(now, self.begun, None)),
+            accepts: l.accepts(),
+        });
+        self.rows.series(|protocol| wanted(protocol.name())).chain(listeners).collect()
     }
 
     /// The processes that work for listeners.
