@@ -11,6 +11,20 @@ pub struct Report {
     json: Value,
 }
 
+/// The rules about connections and about those who serve them.
+pub const CONNECTION_RULES: [&str; 10] = [
+    "connection-per-request",
+    "connection-churn",
+    "connection-failures",
+    "pool-exhausted",
+    "server-gone-away",
+    "connection-held",
+    "missing-timeout",
+    "queue-buildup",
+    "single-worker",
+    "stuck-server",
+];
+
 /// Some rows of one table.
 #[derive(Debug, Clone)]
 pub struct Rows<'a> {
@@ -49,6 +63,13 @@ impl Report {
     /// A number of the `capture` section, such as `streams`.
     pub fn capture(&self, name: &str) -> u64 {
         self.json["capture"][name].as_u64().unwrap_or(0)
+    }
+
+    /// The findings of these rules about the services of these processes, by their ids.
+    pub fn found(&self, rules: &[&str], pids: &[u32]) -> Vec<(&str, &Value)> {
+        let findings = self.rows("findings").of(pids).rows.into_iter();
+        let ids = findings.filter_map(|finding| Some((finding["id"].as_str()?, finding)));
+        ids.filter(|(id, _)| rules.contains(id)).collect()
     }
 
     fn counters(&self, name: &str) -> BTreeMap<String, u64> {
