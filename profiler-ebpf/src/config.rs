@@ -42,6 +42,12 @@ pub struct Config {
     pub sock_socket: u32,
     pub sock_err: u32,
     pub sock_net: u32,
+    /// Of a listening socket: how many wait to be accepted (TCP; on Unix sockets the length of the receive queue), how
+    /// many may, how many were turned away.
+    pub sock_ack_backlog: u32,
+    pub sock_queue_len: u32,
+    pub sock_max_ack_backlog: u32,
+    pub sock_drops: u32,
     pub net_inum: u32,
     pub unix_addr: u32,
     pub unix_peer: u32,

@@ -2,8 +2,8 @@
 //! TCP's states, of connect() and of accept() write it; an event of it leaves the kernel when the connection opens, when
 //! it fails to, and when it ends.
 
-use crate::conn::Conn;
-use crate::record::{kind, proto};
+use crate::conn::{Conn, state};
+use crate::record::{COMMAND_HANDSHAKE, kind, proto, role};
 
 /// [`Event::what`].
 pub mod what {
@@ -51,8 +51,29 @@ pub mod mark {
     pub const TLS: u8 = 16;
     /// MySQL: it spoke MySQL, whatever [`crate::record::Record::proto`] says by now (TLS, compression).
     pub const MYSQL: u8 = 32;
-    /// [`super::what::GONE`] was sent.
+    /// [`super::what::GONE`] was sent, or [`super::what::CLOSED`] with the mark.
     pub const GONE_TOLD: u8 = 64;
+    /// HTTP/2, which is not parsed.
+    pub const HTTP2: u8 = 128;
+}
+
+/// States of TCP (include/net/tcp_states.h).
+pub mod tcp {
+    pub const ESTABLISHED: u8 = 1;
+    pub const SYN_SENT: u8 = 2;
+    pub const SYN_RECV: u8 = 3;
+    pub const FIN_WAIT1: u8 = 4;
+    pub const CLOSE: u8 = 7;
+    pub const CLOSE_WAIT: u8 = 8;
+    pub const LISTEN: u8 = 10;
+}
+
+/// Errors of include/uapi/asm-generic/errno.h.
+mod errno {
+    pub(super) const EPIPE: u8 = 32;
+    pub(super) const ECONNRESET: u8 = 104;
+    pub(super) const ETIMEDOUT: u8 = 110;
+    pub(super) const ECONNREFUSED: u8 = 111;
 }
 
 /// The life of a connection. Times in ns, 0 for what was not seen.
@@ -76,8 +97,9 @@ pub struct Life {
     pub idle: u64,
     /// TCP has closed it; or it was found closed.
     pub t_closed: u64,
-    /// Time within exchanges.
+    /// Time within exchanges, and the end of the last of them.
     pub busy: u64,
+    pub t_told: u64,
     /// The listening socket that it was accepted from (address in the kernel).
     pub listener: u64,
     /// Exchanges that it carried; a MySQL sign-in is none.
@@ -96,7 +118,7 @@ pub struct Life {
     pub pad: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Life>() == 112);
+const _: () = assert!(size_of::<Life>() == 120);
 
 /// What leaves the kernel of a connection's life.
 #[repr(C)]
@@ -125,30 +147,119 @@ pub struct Event {
     pub life: Life,
 }
 
-const _: () = assert!(size_of::<Event>() == 192);
+const _: () = assert!(size_of::<Event>() == 200);
+
+impl Life {
+    /// TCP has gone to this state; `error` is the socket's (`sk_err`), `time` in ns.
+    #[inline(always)]
+    pub fn state(&mut self, new: u8, error: u8, time: u64) {
+        match new {
+            tcp::FIN_WAIT1 => self.ends(end::OURS, time),
+            tcp::CLOSE_WAIT => self.ends(end::PEERS, time),
+            tcp::CLOSE => {
+                if self.error == 0 {
+                    self.error = error;
+                }
+                self.ends(by_error(error), time);
+                self.t_closed = time;
+            }
+            _ => {}
+        }
+    }
+
+    /// The first thing that ends it is what ended it.
+    #[inline(always)]
+    pub fn ends(&mut self, how: u8, time: u64) {
+        if self.end != end::NONE {
+            return;
+        }
+        self.end = how;
+        self.t_end = time;
+        let since = if self.t_used != 0 { self.t_used } else { self.t_open };
+        if since != 0 {
+            self.idle = time.saturating_sub(since);
+        }
+    }
+
+    /// True when somebody else than us has ended it.
+    #[inline(always)]
+    pub fn was_ended(&self) -> bool {
+        matches!(self.end, end::PEERS | end::RESET | end::TIMEOUT | end::ERROR)
+    }
+
+    /// True for an attempt that has led to nothing yet.
+    #[inline(always)]
+    pub fn is_attempt(&self) -> bool {
+        self.t_connect != 0 && self.t_open == 0
+    }
+}
+
+/// How a connection ended that had no FIN: without an error we have reset it (`__tcp_close` with data unread, or
+/// `tcp_disconnect`, in net/ipv4/tcp.c); with one the peer has, or nothing came any more (`tcp_reset` in
+/// net/ipv4/tcp_input.c, `tcp_write_err` in net/ipv4/tcp_timer.c).
+#[inline(always)]
+fn by_error(error: u8) -> u8 {
+    match error {
+        0 => end::ABORTED,
+        errno::EPIPE | errno::ECONNRESET | errno::ECONNREFUSED => end::RESET,
+        errno::ETIMEDOUT => end::TIMEOUT,
+        _ => end::ERROR,
+    }
+}
 
 impl Conn {
-    /// The event as it leaves.
+    /// Counts the exchange that leaves.
     #[inline(always)]
-    pub fn event(&self, what: u8, time: u64) -> Event {
+    pub fn tally(&mut self) {
+        let (r, life) = (&self.record, &mut self.life);
+        if r.proto == proto::MYSQL && r.request.command == COMMAND_HANDSHAKE {
+            life.t_ready = r.t_last;
+            return;
+        }
+        life.exchanges = life.exchanges.wrapping_add(1);
+        // Pipelined ones overlap.
+        let start = if r.request.t_start > life.t_told { r.request.t_start } else { life.t_told };
+        if start != 0 && r.t_last > start {
+            life.busy = life.busy.wrapping_add(r.t_last - start);
+            life.t_told = r.t_last;
+        }
+    }
+
+    /// True when the exchange under way was begun by a client after the server had ended the connection.
+    #[inline(always)]
+    pub fn is_begun_too_late(&self) -> bool {
+        self.record.role == role::CLIENT
+            && self.life.was_ended()
+            && (self.state == state::REQUEST || self.state == state::RESPONSE)
+            && self.record.request.t_start > self.life.t_end
+    }
+
+    /// Writes the event as it leaves. Field by field: it would take half of a program's stack.
+    ///
+    /// # Safety
+    /// `event` is valid to write.
+    #[inline(always)]
+    pub unsafe fn event(&self, what: u8, time: u64, event: *mut Event) {
         let r = &self.record;
         let spoke_mysql = self.life.marks & mark::MYSQL != 0;
-        Event {
-            kind: kind::CONNECTION,
-            netns: r.netns,
-            sk: r.sk,
-            born: r.born,
-            laddr: r.laddr,
-            raddr: r.raddr,
-            family: r.family,
-            lport: r.lport,
-            rport: r.rport,
-            proto: if spoke_mysql { proto::MYSQL } else { r.proto },
-            role: r.role,
-            what,
-            pad: [0; 7],
-            time,
-            life: self.life,
+        // SAFETY: the caller's promise.
+        unsafe {
+            let e = &mut *event;
+            e.kind = kind::CONNECTION;
+            e.netns = r.netns;
+            e.sk = r.sk;
+            e.born = r.born;
+            e.laddr = r.laddr;
+            e.raddr = r.raddr;
+            e.family = r.family;
+            e.lport = r.lport;
+            e.rport = r.rport;
+            e.proto = if spoke_mysql { proto::MYSQL } else { r.proto };
+            e.role = r.role;
+            e.what = what;
+            e.pad = [0; 7];
+            e.time = time;
+            e.life = self.life;
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::recognise::{self, PATIENCE, recognise, reset};
 use crate::record::{Counter, ERROR_CLOSED, Request, flag, proto, role};
 use crate::scan::{self, phase};
 use crate::world::{Op, World};
-use crate::{http, mysql};
+use crate::{http, life, mysql};
 
 /// Steps that one operation may take; past it the boundaries are lost until the next request.
 pub const MAX_STEPS: u32 = 32;
@@ -77,6 +77,7 @@ pub fn begin(c: &mut Conn, op: &mut Op) -> bool {
 /// When the operation's bytes had arrived.
 #[inline(always)]
 fn arrival(c: &mut Conn, op: &mut Op) {
+    c.life.t_used = op.time;
     if op.send != 0 {
         if c.record.family == UNIX {
             // A Unix socket's data may be read before it is announced (unix_stream_sendmsg in net/unix/af_unix.c):
@@ -236,6 +237,9 @@ pub fn send_record<W: World>(c: &mut Conn, w: &mut W) {
 /// The connection is over, with an errno or (0) without. `time` in ns.
 #[inline(always)]
 pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
+    if c.is_begun_too_late() {
+        c.life.marks |= life::mark::GONE;
+    }
     let error = if errno != 0 { errno } else { ERROR_CLOSED };
     let known = c.record.proto == proto::HTTP || c.record.proto == proto::MYSQL;
     // The mark has another meaning for MySQL.
@@ -255,6 +259,7 @@ pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
                 // A reset after a whole MySQL reply is no part of it; a body that ends with the connection is cut by one.
                 if !done || (errno != 0 && c.record.proto == proto::HTTP) {
                     c.record.error = error;
+                    c.life.marks |= life::mark::CUT;
                 }
                 send_record(c, w);
             } else if c.record.flags & flag::RACED != 0 {
@@ -266,6 +271,7 @@ pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
             } else {
                 c.record.error = error;
                 c.record.t_last = time;
+                c.life.marks |= life::mark::CUT;
                 send_record(c, w);
             }
         } else if c.state == state::HELD {

@@ -7,6 +7,7 @@
 //! (MySQL Internals, "Client/Server Protocol"; MariaDB knowledge base, "0-packet".)
 
 use crate::conn::{Conn, Half, clear, mark, state};
+use crate::life;
 use crate::machine;
 use crate::recognise;
 use crate::record::{COMMAND_HANDSHAKE, Counter, Request, flag, proto};
@@ -79,6 +80,8 @@ pub fn greet(c: &mut Conn, h: &mut Half, op: &Op) {
     c.state = state::RESPONSE;
     c.record.caps = 0;
     c.record.t_first = h.t0;
+    c.life.marks |= life::mark::MYSQL;
+    c.life.t_greeted = h.t0;
     let r = &mut c.record.request;
     r.command = COMMAND_HANDSHAKE;
     r.t_start = h.t0;

@@ -3,6 +3,7 @@
 
 use crate::classify::{self, Class};
 use crate::conn::{Conn, Half, mark, state};
+use crate::life;
 use crate::mysql;
 use crate::record::{Counter, flag, proto, role};
 use crate::scan::phase;
@@ -214,6 +215,11 @@ pub fn give_up<W: World>(c: &mut Conn, w: &mut W, why: Counter) {
     w.count(why);
     c.record.proto = proto::IGNORED;
     c.marks |= mark::OPAQUE;
+    c.life.marks |= match why {
+        Counter::NotParsedTls => life::mark::TLS,
+        Counter::NotParsedHttp2 => life::mark::HTTP2,
+        _ => 0,
+    };
     c.state = state::IDLE;
 }
 

@@ -3,13 +3,15 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated as h;
 use profiler_ebpf::conn::{Conn, mark};
-use profiler_ebpf::machine;
+use profiler_ebpf::life::tcp;
+use profiler_ebpf::listener::Listener;
 use profiler_ebpf::record::{Counter, UNIX_PATH, UnixName, kind, proto};
 
 use super::config::CFG;
 use super::maps::{BLANK_CONN, CONNS, RING, UNIX_NAME, count};
 use super::memory::{at_most, kernel, now};
-use super::world::{Kernel, wakeup};
+use super::world::wakeup;
+use super::{life, listener};
 
 pub(crate) const AF_UNIX: u16 = 1;
 pub(crate) const AF_INET: u16 = 2;
@@ -22,8 +24,8 @@ const SOCK_STREAM: u16 = 1;
 /// loader checks these offsets against BTF before it loads anything.
 const COMMON: usize = 24;
 const FAMILY: u64 = 16;
-/// `TCP_LISTEN` of include/net/tcp_states.h, for Unix sockets too.
-const LISTEN: u8 = 10;
+const LOCAL: u64 = 4;
+const LOCAL_PORT: u64 = 14;
 const V6_REMOTE: u64 = 56;
 const V6_LOCAL: u64 = 72;
 
@@ -36,8 +38,7 @@ pub(crate) fn find(sk: u64) -> Option<*mut Conn> {
             let c = unsafe { &mut *conn };
             if c.record.family == AF_UNIX && is_gone(c) {
                 // No tracepoint tells that a Unix socket is gone; its address has been given to a new one.
-                machine::end(c, &mut Kernel(core::ptr::null_mut()), 0, now());
-                let _ = CONNS.remove(sk);
+                life::over(c, 0, now());
                 return made(create(sk, 0, 0));
             }
             Some(conn)
@@ -73,7 +74,7 @@ pub(crate) fn is_orphan(sk: u64) -> bool {
 
 /// The inode number of a socket (`struct socket_alloc`), 0 when it has none any more.
 #[inline(always)]
-fn inode(sk: u64) -> u64 {
+pub(crate) fn inode(sk: u64) -> u64 {
     let Some(socket) = kernel::<u64>(sk + CFG.sock_socket() as u64) else { return 0 };
     if socket == 0 {
         return 0;
@@ -93,9 +94,12 @@ pub(crate) fn arriving(sk: u64) -> Option<*mut Conn> {
         }
         return find(sk);
     }
-    // Family and state stand side by side (`struct sock_common`).
-    let [low, high, state, _] = kernel::<[u8; 4]>(sk + FAMILY)?;
-    if u16::from_ne_bytes([low, high]) != AF_UNIX || state == LISTEN {
+    let (family, state) = family_and_state(sk)?;
+    if state == tcp::LISTEN {
+        listener::seen(sk, family);
+        return None;
+    }
+    if family != AF_UNIX {
         return None;
     }
     made(create(sk, 0, 0))
@@ -106,24 +110,31 @@ fn made(conn: *mut Conn) -> Option<*mut Conn> {
     if conn.is_null() { None } else { Some(conn) }
 }
 
+/// True for sockets of this family that carry a stream of ours: TCP or Unix.
+#[inline(always)]
+pub(crate) fn is_stream(sk: u64, family: u16) -> bool {
+    if family == AF_UNIX {
+        kernel::<u16>(sk + CFG.sock_type() as u64) == Some(SOCK_STREAM)
+    } else {
+        (family == AF_INET || family == AF_INET6)
+            && kernel::<u16>(sk + CFG.sock_protocol() as u64) == Some(IPPROTO_TCP)
+    }
+}
+
+/// A socket's family and state, which stand side by side (`struct sock_common`).
+#[inline(always)]
+pub(crate) fn family_and_state(sk: u64) -> Option<(u16, u8)> {
+    let [low, high, state, _] = kernel::<[u8; 4]>(sk + FAMILY)?;
+    Some((u16::from_ne_bytes([low, high]), state))
+}
+
 /// Makes the entry, `role` and `marks` as the handshake tells them. Null for what is no stream, or when the table is
 /// full. A function of its own for the stack's sake (512 bytes in all).
 #[inline(never)]
 pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
     let none = core::ptr::null_mut();
-    let mut common = [0u8; COMMON];
-    // SAFETY: writes COMMON bytes or fails.
-    if unsafe { h::bpf_probe_read_kernel(common.as_mut_ptr().cast(), COMMON as u32, sk as *const _) } != 0 {
-        return none;
-    }
-    let family = u16::from_ne_bytes([common[16], common[17]]);
-    let wanted = if family == AF_UNIX {
-        kernel::<u16>(sk + CFG.sock_type() as u64) == Some(SOCK_STREAM)
-    } else {
-        (family == AF_INET || family == AF_INET6)
-            && kernel::<u16>(sk + CFG.sock_protocol() as u64) == Some(IPPROTO_TCP)
-    };
-    if !wanted {
+    let Some((family, _)) = family_and_state(sk) else { return none };
+    if !is_stream(sk, family) {
         return none;
     }
     let Some(blank) = BLANK_CONN.get_ptr(0) else { return none };
@@ -154,9 +165,22 @@ pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
         c.inode = inode(sk);
         return conn;
     }
+    addresses(sk, c);
+    conn
+}
+
+/// The two ends of a TCP connection, as they are now: connect() finds its own port last.
+#[inline(always)]
+pub(crate) fn addresses(sk: u64, c: &mut Conn) {
+    let r = &mut c.record;
+    let mut common = [0u8; COMMON];
+    // SAFETY: writes COMMON bytes or fails.
+    if unsafe { h::bpf_probe_read_kernel(common.as_mut_ptr().cast(), COMMON as u32, sk as *const _) } != 0 {
+        return;
+    }
     r.rport = u16::from_be_bytes([common[12], common[13]]);
     r.lport = u16::from_ne_bytes([common[14], common[15]]);
-    if family == AF_INET {
+    if r.family == AF_INET {
         let mut i = 0;
         while i < 4 {
             r.raddr[i] = common[i];
@@ -170,7 +194,22 @@ pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
             h::bpf_probe_read_kernel(r.laddr.as_mut_ptr().cast(), 16, (sk + V6_LOCAL) as *const _);
         }
     }
-    conn
+}
+
+/// Where a TCP socket listens.
+#[inline(always)]
+pub(crate) fn local(sk: u64, l: &mut Listener) {
+    l.lport = kernel::<u16>(sk + LOCAL_PORT).unwrap_or(0);
+    if l.family == AF_INET {
+        let address = kernel::<[u8; 4]>(sk + LOCAL).unwrap_or([0; 4]);
+        let mut i = 0;
+        while i < 4 {
+            l.laddr[i] = address[i];
+            i += 1;
+        }
+    } else {
+        l.laddr = kernel::<[u8; 16]>(sk + V6_LOCAL).unwrap_or([0; 16]);
+    }
 }
 
 /// Tells user space a Unix connection's path: the address that this end or, for a client, its peer is bound to
@@ -195,7 +234,17 @@ pub(crate) fn name_unix(c: &mut Conn) {
     }
     let len = kernel::<u32>(address + CFG.unix_address_len() as u64).unwrap_or(0);
     // `name` begins with the family's two bytes.
-    let len = at_most(len.saturating_sub(2) as u64, UNIX_PATH as u64);
+    send_name(sk, c.record.born, len.saturating_sub(2), |to, len| {
+        let from = address + CFG.unix_address_name() as u64 + 2;
+        // SAFETY: the copy is as long as it is told to be.
+        unsafe { h::bpf_probe_read_kernel(to.cast(), len, from as *const _) };
+    });
+}
+
+/// Sends a name of at most `len` bytes, which `copy` brings.
+#[inline(always)]
+pub(crate) fn send_name(sk: u64, born: u64, len: u32, copy: impl FnOnce(*mut u8, u32)) {
+    let len = at_most(len as u64, UNIX_PATH as u64);
     let Some(name) = UNIX_NAME.get_ptr_mut(0) else { return };
     // SAFETY: a per-CPU value; the copy is at most as long as its target.
     unsafe {
@@ -203,9 +252,8 @@ pub(crate) fn name_unix(c: &mut Conn) {
         n.kind = kind::UNIX_NAME;
         n.len = len as u32;
         n.sk = sk;
-        n.born = c.record.born;
-        let from = address + CFG.unix_address_name() as u64 + 2;
-        h::bpf_probe_read_kernel(n.path.as_mut_ptr().cast(), len as u32, from as *const _);
+        n.born = born;
+        copy(n.path.as_mut_ptr(), len as u32);
         if RING.output::<UnixName>(&*n, wakeup()).is_err() {
             count(Counter::NoticeLost);
         }

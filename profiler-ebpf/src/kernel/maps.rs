@@ -8,6 +8,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use profiler_ebpf::claim::Claim;
 use profiler_ebpf::conn::Conn;
 use profiler_ebpf::histogram::Histogram;
+use profiler_ebpf::listener::Listener;
 use profiler_ebpf::loops::Loop;
 use profiler_ebpf::record::{Counter, Process, Request, UnixName};
 use profiler_ebpf::world::{Op, WINDOW};
@@ -86,6 +87,10 @@ pub(crate) static TURNS: HashMap<u64, Histogram> = HashMap::with_max_entries(512
 /// Who waits on which set, by [`profiler_ebpf::claim::key`].
 #[map]
 pub(crate) static SETS: HashMap<u64, Claim> = HashMap::with_max_entries(8192, 0);
+
+/// Listening sockets by `struct sock` address.
+#[map]
+pub(crate) static LISTENERS: HashMap<u64, Listener> = HashMap::with_max_entries(4096, 0);
 
 /// The programs that take an operation's steps ([`super::run::stage`]), for raw and for classic tracepoints (a program
 /// array holds programs of one type: `bpf_prog_map_compatible` in kernel/bpf/core.c).

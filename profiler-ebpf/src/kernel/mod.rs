@@ -1,8 +1,11 @@
 //! One file per hook family; maps, memory access and the machines' world are shared.
 
 mod config;
+mod connect;
 mod connection;
 mod diagnose;
+mod life;
+mod listener;
 mod maps;
 mod memory;
 mod path;

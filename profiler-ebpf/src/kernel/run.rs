@@ -3,15 +3,17 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use profiler_ebpf::conn::{Conn, state};
-use profiler_ebpf::record::{Counter, proto};
+use profiler_ebpf::life::{end, mark as life_mark};
+use profiler_ebpf::record::{Counter, proto, role};
 use profiler_ebpf::world::Op;
 use profiler_ebpf::{http, machine, mysql, recognise};
 
 use super::config::CFG;
 use super::connection::{self, AF_UNIX};
 use super::maps::{CONNS, SCRATCH, armed, count};
-use super::memory::now;
+use super::memory::{now, user};
 use super::world::Kernel;
+use super::{connect, life};
 
 /// Programs of the next steps, by protocol: their places in the program arrays.
 pub(crate) mod stage {
@@ -63,13 +65,18 @@ pub(crate) fn operation(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> 
     }
     count(Counter::Operations);
     if ret <= 0 {
-        over(sk, ret, send);
+        over(sk, ret, send, buffer);
         return stage::DONE;
     }
     let Some(conn) = connection::find(sk) else { return stage::DONE };
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return stage::DONE };
     // SAFETY: values of maps; this CPU's scratch belongs to this program until it returns.
     let (c, s) = unsafe { (&mut *conn, &mut *scratch) };
+    if c.life.marks & life_mark::OPENED == 0 && !c.life.is_attempt() {
+        // It was there before us, or nothing told of accept().
+        connect::owned(c);
+        life::opened(c);
+    }
     s.op = Op {
         len: ret as u32,
         off: 0,
@@ -186,7 +193,7 @@ pub(crate) fn give_up() {
 
 /// An end of file or an error.
 #[inline(always)]
-fn over(sk: u64, ret: i64, send: bool) {
+fn over(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) {
     if ret == 0 && send || ret < 0 && !ends(-ret) {
         return;
     }
@@ -200,9 +207,26 @@ fn over(sk: u64, ret: i64, send: bool) {
             return;
         }
     }
-    machine::end(c, &mut Kernel(core::ptr::null_mut()), (-ret) as u8, now());
+    let time = now();
+    if unix {
+        c.life.ends(if ret == 0 { end::PEERS } else { end::RESET }, time);
+    }
+    if send && c.record.role == role::CLIENT && c.record.proto != proto::IGNORED && c.life.was_ended() {
+        // What is written to a connection that the server has ended, and is more than a goodbye.
+        if c.record.proto != proto::MYSQL || !is_goodbye(buffer()) {
+            c.life.marks |= life_mark::GONE;
+        }
+    }
+    machine::end(c, &mut Kernel(core::ptr::null_mut()), (-ret) as u8, time);
     if unix || c.t_closed != 0 {
         // No other event will come.
-        let _ = CONNS.remove(sk);
+        life::forget(c, time);
     }
+}
+
+/// True for MySQL's COM_QUIT.
+#[inline(always)]
+fn is_goodbye(b: Buffer) -> bool {
+    let from = if b.iov == 0 { b.buf } else { user::<u64>(b.iov).unwrap_or(0) };
+    user::<[u8; 5]>(from) == Some([1, 0, 0, 0, mysql::command::QUIT])
 }

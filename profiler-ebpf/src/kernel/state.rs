@@ -6,22 +6,15 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use profiler_ebpf::conn::mark;
-use profiler_ebpf::machine;
+use profiler_ebpf::conn::{Conn, mark, state};
+use profiler_ebpf::life::{mark as life_mark, tcp};
 use profiler_ebpf::record::{Counter, role};
 
 use super::config::CFG;
-use super::connection;
 use super::maps::{CONNS, armed, count};
 use super::memory::{kernel, now};
 use super::socket::argument;
-use super::world::Kernel;
-
-/// States of include/net/tcp_states.h.
-const ESTABLISHED: u64 = 1;
-const SYN_SENT: u64 = 2;
-const SYN_RECV: u64 = 3;
-const CLOSE: u64 = 7;
+use super::{connect, connection, life, listener};
 
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 fn set_state(ctx: RawTracePointContext) -> i32 {
@@ -30,44 +23,134 @@ fn set_state(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let sk = argument(&ctx, 0);
-    let old = argument(&ctx, 1) & 0xff;
-    let new = argument(&ctx, 2) & 0xff;
-    if new == ESTABLISHED {
-        let side = match old {
-            SYN_RECV => role::SERVER,
-            SYN_SENT => role::CLIENT,
-            _ => role::UNKNOWN,
-        };
-        // Whatever had this address before is gone.
-        remove(sk, 0);
-        if !connection::create(sk, side as u64, mark::SYNCED as u64).is_null() {
-            count(Counter::Opened);
+    let old = argument(&ctx, 1) as u8;
+    let new = argument(&ctx, 2) as u8;
+    if old == tcp::LISTEN || new == tcp::LISTEN {
+        listens(sk, new);
+        return 0;
+    }
+    // One end for all: the verifier follows every way through it.
+    let is_new = new == tcp::SYN_SENT || new == tcp::ESTABLISHED && old != tcp::SYN_SENT;
+    let mut known = CONNS.get_ptr_mut(sk);
+    let was_known = known.is_some();
+    if let Some(conn) = known {
+        // SAFETY: a value of CONNS.
+        let c = unsafe { &mut *conn };
+        let time = now();
+        if new == tcp::CLOSE {
+            let error = kernel::<u32>(sk + CFG.sock_err() as u64).unwrap_or(0) as u8;
+            closes(c, error, time);
         }
-    } else if new == CLOSE {
-        let error = kernel::<u32>(sk + CFG.sock_err() as u64).unwrap_or(0) as u8;
-        count(Counter::Closed);
-        if connection::is_orphan(sk) {
-            remove(sk, error);
-        } else if let Some(conn) = CONNS.get_ptr_mut(sk) {
-            // A reset, or the peer's last word to a half-closed socket: what is in the queue can still be read
-            // (`tcp_recvmsg_locked` looks at it before the state). Reads or the sweep will end it.
-            // SAFETY: a value of CONNS.
-            let c = unsafe { &mut *conn };
-            c.t_closed = now();
-            c.closed_error = error;
+        if is_new || new == tcp::CLOSE && connection::is_orphan(sk) {
+            // Closed, or whatever had this address before is gone.
+            let time = if c.t_closed != 0 { c.t_closed } else { time };
+            life::over(c, c.closed_error, time);
+            known = None;
         }
+    }
+    match (new, known) {
+        (tcp::SYN_SENT, _) => connects(sk),
+        (tcp::ESTABLISHED, known) => established(sk, old, known),
+        (tcp::CLOSE, _) if old != tcp::SYN_SENT => {
+            count(Counter::Closed);
+            if !was_known {
+                resets(sk);
+            }
+        }
+        (tcp::FIN_WAIT1 | tcp::CLOSE_WAIT, known) => half_closes(sk, new, known),
+        _ => {}
     }
     0
 }
 
-/// Ends and forgets the connection at this address.
 #[inline(always)]
-fn remove(sk: u64, error: u8) {
-    if let Some(conn) = CONNS.get_ptr_mut(sk) {
+fn listens(sk: u64, new: u8) {
+    if new == tcp::LISTEN {
+        if let Some((family, _)) = connection::family_and_state(sk) {
+            listener::seen(sk, family);
+        }
+    } else {
+        listener::closed(sk);
+    }
+}
+
+/// connect() sends its first packet, in the process that called it (`tcp_v4_connect` in net/ipv4/tcp_ipv4.c).
+#[inline(always)]
+fn connects(sk: u64) {
+    let conn = connection::create(sk, role::CLIENT as u64, 0);
+    if !conn.is_null() {
         // SAFETY: a value of CONNS.
         let c = unsafe { &mut *conn };
-        let (error, time) = if c.t_closed != 0 { (c.closed_error, c.t_closed) } else { (error, now()) };
-        machine::end(c, &mut Kernel(core::ptr::null_mut()), error, time);
-        let _ = CONNS.remove(sk);
+        c.marks |= mark::SYNCED;
+        c.life.t_connect = c.record.born;
+        connect::owned(c);
+    }
+}
+
+/// The handshake is done: of an attempt that is known, or of a new connection.
+#[inline(always)]
+fn established(sk: u64, old: u8, attempt: Option<*mut Conn>) {
+    let side = match old {
+        tcp::SYN_RECV => role::SERVER,
+        tcp::SYN_SENT => role::CLIENT,
+        _ => role::UNKNOWN,
+    };
+    let conn = match attempt {
+        Some(conn) => conn,
+        None => connection::create(sk, side as u64, mark::SYNCED as u64),
+    };
+    if conn.is_null() {
+        return;
+    }
+    count(Counter::Opened);
+    // SAFETY: a value of CONNS.
+    let c = unsafe { &mut *conn };
+    c.life.t_open = now();
+    if side == role::CLIENT {
+        connection::addresses(sk, c);
+        life::opened(c);
+    }
+}
+
+/// The first FIN. A connection that was there before us gets its entry now, if it had none.
+#[inline(always)]
+fn half_closes(sk: u64, new: u8, known: Option<*mut Conn>) {
+    let conn = match known {
+        Some(conn) => conn,
+        None => connection::create(sk, role::UNKNOWN as u64, 0),
+    };
+    if !conn.is_null() {
+        // SAFETY: a value of CONNS.
+        unsafe { (*conn).life.state(new, 0, now()) };
+    }
+}
+
+/// A connection that was there before us, was not used since, and ends without a FIN.
+#[inline(always)]
+fn resets(sk: u64) {
+    let conn = connection::create(sk, role::UNKNOWN as u64, 0);
+    if conn.is_null() {
+        return;
+    }
+    let error = kernel::<u32>(sk + CFG.sock_err() as u64).unwrap_or(0) as u8;
+    // SAFETY: a value of CONNS.
+    let c = unsafe { &mut *conn };
+    c.life.state(tcp::CLOSE, error, now());
+    life::forget(c, c.life.t_closed);
+}
+
+#[inline(always)]
+fn closes(c: &mut Conn, error: u8, time: u64) {
+    c.life.state(tcp::CLOSE, error, time);
+    // A process may still hold it, after a reset, or after the peer's last word to a half-closed socket: what is in the
+    // queue can still be read (`tcp_recvmsg_locked` looks at it before the state). Reads or the sweep will end it.
+    c.t_closed = time;
+    c.closed_error = error;
+    if c.life.was_ended() && (c.state == state::REQUEST || c.state == state::RESPONSE) {
+        c.life.marks |= life_mark::CUT;
+    }
+    // A connect that has no error yet gets it from connect(), or was given up by its process.
+    if !c.life.is_attempt() || error != 0 {
+        life::closed(c);
     }
 }

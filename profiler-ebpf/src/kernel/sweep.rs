@@ -9,6 +9,7 @@ use profiler_ebpf::conn::state;
 use profiler_ebpf::machine;
 
 use super::connection;
+use super::life;
 use super::maps::CONNS;
 use super::memory::now;
 use super::socket::argument;
@@ -25,8 +26,7 @@ fn sweep(ctx: RawTracePointContext) -> i32 {
     if last == 0 && connection::is_gone(c) {
         let open = c.state == state::REQUEST || c.state == state::RESPONSE;
         let time = if c.t_closed != 0 { c.t_closed } else { now() };
-        machine::end(c, &mut Kernel(core::ptr::null_mut()), c.closed_error, time);
-        let _ = CONNS.remove(sk);
+        life::over(c, c.closed_error, time);
         return open as i32;
     }
     let time = if last != 0 { now() + machine::SETTLE_NS } else { now() };

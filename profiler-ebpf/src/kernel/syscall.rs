@@ -11,6 +11,7 @@ use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 use profiler_ebpf::world::Op;
 
 use super::config::CFG;
+use super::connect;
 use super::diagnose;
 use super::maps::{NEXT_CLASSIC, SCRATCH};
 use super::memory::{kernel, user};
@@ -24,6 +25,8 @@ mod nr {
     pub(super) const READV: u64 = 19;
     pub(super) const WRITEV: u64 = 20;
     pub(super) const SENDFILE: u64 = 40;
+    pub(super) const CONNECT: u64 = 42;
+    pub(super) const ACCEPT: u64 = 43;
     pub(super) const SENDTO: u64 = 44;
     pub(super) const RECVFROM: u64 = 45;
     pub(super) const SENDMSG: u64 = 46;
@@ -31,6 +34,7 @@ mod nr {
     pub(super) const SPLICE: u64 = 275;
     pub(super) const PREADV2: u64 = 327;
     pub(super) const PWRITEV2: u64 = 328;
+    pub(super) const ACCEPT4: u64 = 288;
     pub(super) const IO_URING_SETUP: u64 = 425;
     pub(super) const IO_URING_REGISTER: u64 = 427;
 }
@@ -57,7 +61,7 @@ pub(crate) fn buffer(nr: u64, arg1: u64, arg2: u64) -> Buffer {
 /// The socket behind a descriptor of the current process; None when it is no socket: a file is one if the socket in
 /// its private data points back (`sock_from_file` in net/socket.c compares the operations instead).
 #[inline(always)]
-fn socket_of(fd: u64) -> Option<u64> {
+pub(crate) fn socket_of(fd: u64) -> Option<u64> {
     // SAFETY: no arguments.
     let task = unsafe { h::bpf_get_current_task() };
     let files: u64 = kernel(task + CFG.task_files() as u64)?;
@@ -109,6 +113,9 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let Some(nr) = kernel::<u64>(regs + CFG.regs_nr() as u64) else { return 0 };
     if !(nr <= nr::WRITE
         || (nr::READV..=nr::RECVMSG).contains(&nr)
+        || nr == nr::CONNECT
+        || nr == nr::ACCEPT
+        || nr == nr::ACCEPT4
         || nr == nr::SPLICE
         || nr == nr::PREADV2
         || nr == nr::PWRITEV2)
@@ -120,7 +127,12 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
     args[1] = kernel(regs + CFG.regs_arg1() as u64).unwrap_or(0);
     args[2] = kernel(regs + CFG.regs_arg2() as u64).unwrap_or(0);
     args[3] = kernel(regs + CFG.regs_arg3() as u64).unwrap_or(0);
-    socket::next(&ctx, call(nr, args, argument(&ctx, 1) as i64));
+    let ret = argument(&ctx, 1) as i64;
+    match nr {
+        nr::ACCEPT | nr::ACCEPT4 => connect::accepted(args[0], ret),
+        nr::CONNECT => connect::connected([args[0], args[1], args[2]], ret),
+        _ => socket::next(&ctx, call(nr, args, ret)),
+    }
     0
 }
 

@@ -231,6 +231,7 @@ fn send(conn: *mut Conn) -> i32 {
     }
     // SAFETY: not null, a value of CONNS.
     unsafe {
+        (*conn).tally();
         let record = &raw const (*conn).record;
         let head = at_most((*conn).record.request.head_len as u64, CFG.head_bytes() as u64);
         let len = size_of::<Record>() as u64 + head;

@@ -38,7 +38,7 @@ pub(super) fn reply<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W
     }
     if c.state == state::IDLE {
         if got == 0 || c.half(op.send == 0).phase != phase::PAYLOAD {
-            nobody_asked(h, op, w, got);
+            nobody_asked(c, h, op, w, got);
             return;
         }
         open_unread(c, op);
@@ -69,6 +69,10 @@ pub(super) fn reply<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W
         if number == 0 {
             // A farewell that crossed the command on the wire answers nothing.
             w.count(Counter::Unsolicited);
+            let head = &c.record.reply_head;
+            if head[4] == 0xff && c.record.reply_head_len >= 7 {
+                c.life.farewell = u16::from_le_bytes([head[5], head[6]]);
+            }
             let len = first_packet(&c.record);
             h.left = len.saturating_sub(c.record.response_bytes);
             c.record.reply_head_len = 0;
@@ -141,7 +145,7 @@ fn is_farewell(b: &[u8; WINDOW], left: u32) -> bool {
 
 /// Server bytes between exchanges: a farewell error, or the rest of what was under way when we came.
 #[inline(always)]
-fn nobody_asked<W: World>(h: &mut Half, op: &mut Op, w: &mut W, got: u32) {
+fn nobody_asked<W: World>(c: &mut Conn, h: &mut Half, op: &mut Op, w: &mut W, got: u32) {
     if got == 0 {
         op.off = op.len;
         return;
@@ -155,6 +159,10 @@ fn nobody_asked<W: World>(h: &mut Half, op: &mut Op, w: &mut W, got: u32) {
     h.pre_len = 0;
     if h.pre >> 24 & 0xff == 0 {
         w.count(Counter::Unsolicited);
+        let b = w.window();
+        if before == 0 && got >= 7 && b[4] == 0xff {
+            c.life.farewell = u16::from_le_bytes([b[5], b[6]]);
+        }
         h.left = h.pre & MAX_PAYLOAD;
         return;
     }

@@ -136,6 +136,7 @@ impl World for TestWorld {
     }
 
     fn emit(&mut self, conn: &mut Conn) {
+        conn.tally();
         let record = conn.record;
         let head = self.head[..record.request.head_len as usize].to_vec();
         self.records.push(Sent { record, head });

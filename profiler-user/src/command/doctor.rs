@@ -199,7 +199,8 @@ fn try_hooks(checks: &mut Vec<Check>) -> bool {
         }
     }
     let Some(session) = best else { return false };
-    let mut others: Vec<_> = hooks::OTHERS.into_iter().chain(hooks::loops(&[Wait::Epoll])).collect();
+    let mut others: Vec<_> =
+        hooks::OTHERS.into_iter().chain(hooks::loops(&[Wait::Epoll])).chain(hooks::CONNECTS).collect();
     others.dedup_by_key(|hook| hook.program);
     for hook in others {
         let missing = session.missing.iter().find(|m| m.hook.program == hook.program);

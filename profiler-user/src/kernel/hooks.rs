@@ -178,6 +178,31 @@ pub const OTHERS: [Hook; 5] = [
     },
 ];
 
+/// The ends of connect() and accept(). System calls' tracepoints: they cost every system call of the host, so they are
+/// attached only where others of that kind are. The way `raw-exit` sees these calls by itself.
+pub const CONNECTS: [Hook; 2] = [
+    Hook {
+        program: "accept_exit",
+        point: Point::Classic { category: "syscalls", names: &["sys_exit_accept4", "sys_exit_accept"] },
+        gives: "who accepts connections, and when",
+        without: "there is no accept wait, and a server's connection is told of at its first read",
+    },
+    Hook {
+        program: "connect_exit",
+        point: Point::Classic { category: "syscalls", names: &["sys_exit_connect"] },
+        gives: "connects that fail before a packet was sent, and those of Unix sockets",
+        without: "connects without a route or a free port, and failed ones of Unix sockets, are not told of",
+    },
+];
+
+/// Brings a listening socket's queue up to date: run by us, attached nowhere.
+pub const LISTENER: Hook = Hook {
+    program: "listener_look",
+    point: Point::None,
+    gives: "the backlog of listening sockets",
+    without: "it is known as of the last connection",
+};
+
 /// The sweep: run by us, attached nowhere.
 pub const SWEEP: Hook = Hook {
     program: "sweep",

@@ -61,7 +61,8 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
     let mut programs = Vec::new();
     let mut missing = Vec::new();
     let mut others = Vec::new();
-    let optional = hooks::OTHERS.into_iter().chain(hooks::loops(&options.loops)).chain([hooks::SWEEP]);
+    let optional =
+        hooks::OTHERS.into_iter().chain(hooks::loops(&options.loops)).chain([hooks::SWEEP, hooks::LISTENER]);
     for hook in optional {
         match program::load(&mut ebpf, &hook) {
             Ok(()) => {
@@ -91,7 +92,19 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
             }
         }
     };
+    let connects = hooks::CONNECTS.map(|hook| (hook, program::load(&mut ebpf, &hook)));
     let socket = sockets(&mut ebpf, options.socket_hooks, &mut links, attach_others)?;
+    let every_call = match socket {
+        SocketHooks::SockTracepoints => watches_loops(&programs, &missing),
+        SocketHooks::SyscallExit => true,
+        SocketHooks::RawExit => false,
+    };
+    for (hook, loaded) in connects.into_iter().filter(|_| every_call) {
+        match loaded.and_then(|()| program::attach(&mut ebpf, &hook, &mut links)) {
+            Ok(()) => programs.push(hook.program),
+            Err(e) => missing.push(Missing { hook, reason: chain(&e) }),
+        }
+    }
     programs.extend(hooks::socket_programs(socket).iter().map(|h| h.program));
     let watches_loops = watches_loops(&programs, &missing);
     programs.retain(|program| !missing.iter().any(|m| m.hook.program == *program));

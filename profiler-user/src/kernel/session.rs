@@ -8,6 +8,7 @@ use aya_log::EbpfLogger;
 use log::{debug, warn};
 use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::histogram::Histogram;
+use profiler_ebpf::listener::Listener;
 use profiler_ebpf::loops::Loop;
 use profiler_ebpf::machine;
 use profiler_ebpf::record::{Counter, proto};
@@ -98,8 +99,8 @@ impl Session {
     }
 
     /// Looks at every connection and has the idle ones looked at by the kernel half; `last`, when no more will come,
-    /// has it send whatever is complete. Returns how many exchanges are still under way.
-    pub fn sweep(&mut self, last: bool) -> u64 {
+    /// has it send whatever is complete. Returns how many exchanges are still under way. `see` gets each connection.
+    pub fn sweep(&mut self, last: bool, mut see: impl FnMut(&Conn)) -> u64 {
         self.misses.look(&self.ebpf);
         let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return 0 };
         let mut idle = Vec::new();
@@ -107,6 +108,7 @@ impl Session {
         let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
             // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
             let conn = unsafe { value.as_ptr().cast::<Conn>().read_unaligned() };
+            see(&conn);
             let known = conn.record.proto == proto::HTTP || conn.record.proto == proto::MYSQL;
             if known && (conn.state == state::REQUEST || conn.state == state::RESPONSE) {
                 in_flight += 1 + u64::from(conn.waiting);
@@ -172,7 +174,7 @@ impl Session {
         self.links.release();
         for (name, program) in self.ebpf.programs_mut() {
             // The sweep hangs on no hook, and is still to be run.
-            if name != hooks::SWEEP.program {
+            if name != hooks::SWEEP.program && name != hooks::LISTENER.program {
                 program::unload(program);
             }
         }
@@ -194,6 +196,39 @@ impl Session {
         for key in dead {
             // Gone by itself meanwhile, or not: either way nobody misses it.
             let _ = map.remove(&key);
+        }
+    }
+
+    /// Whether connect() and accept() are seen to return.
+    pub fn sees_connects(&self) -> bool {
+        self.socket == SocketHooks::RawExit || self.has(hooks::CONNECTS[0].program)
+    }
+
+    /// Calls `see` with every listening socket that connections have come to, its queue as it is now.
+    pub fn each_listener(&mut self, mut see: impl FnMut(&Listener)) {
+        let Some(fd) = self.ebpf.map("LISTENERS").and_then(batch::map_fd) else { return };
+        let mut known = Vec::new();
+        let mut read = |see: &mut dyn FnMut(&Listener)| {
+            batch::for_each(fd, &mut self.sweep_buffer, size_of::<Listener>(), |value| {
+                // SAFETY: the value is at least a Listener long, plain numbers of any bit pattern.
+                see(&unsafe { value.as_ptr().cast::<Listener>().read_unaligned() });
+            })
+        };
+        let first = read(&mut |listener| known.push(listener.sk));
+        if let Some(look) =
+            self.ebpf.program(hooks::LISTENER.program).and_then(|p| <&RawTracePoint>::try_from(p).ok())
+        {
+            for sk in known {
+                let mut run = RawTracePointRunOptions::new();
+                run.args = [sk, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                if let Err(e) = look.test_run(run) {
+                    debug!("a listening socket was not looked at: {e}");
+                    break;
+                }
+            }
+        }
+        if let Err(e) = first.and_then(|()| read(&mut see)) {
+            warn!("the table of listening sockets could not be read: {e}");
         }
     }
 

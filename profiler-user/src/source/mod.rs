@@ -105,7 +105,7 @@ impl Source {
 
     fn sweep(&mut self, last: bool) {
         let begun = Instant::now();
-        self.in_flight = self.session.sweep(last);
+        self.in_flight = self.session.sweep(last, |_| ());
         self.next_sweep = Instant::now() + SWEEP.max(begun.elapsed() * SWEEP_SHARE);
     }
 }
