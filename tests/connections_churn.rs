@@ -145,9 +145,12 @@ fn churn(shop: &Shop, database: &Database, admin: &mut Admin) -> Result<()> {
     ensure!(report.found(&CONNECTION_RULES, &[database.pid()]).is_empty(), "of the server");
     let evidence =
         |key: &str| finding["evidence"][key].as_f64().with_context(|| format!("{key}: {finding:#}"));
-    ensure!(evidence("opened")? == counted.connections as f64, "{finding:#}");
-    let uses = counted.statements as f64 / counted.connections as f64;
-    ensure!((evidence("uses_per_connection")? - uses).abs() < 0.01, "not {uses}: {finding:#}");
+    ensure!(evidence("connections")? == counted.connections as f64, "{finding:#}");
+    ensure!(evidence("requests")? == f64::from(REQUESTS), "{finding:#}");
+    ensure!(evidence("uses_per_connection")? == 1.0, "{finding:#}");
+    let statements = counted.statements as f64 / counted.connections as f64;
+    let told = evidence("exchanges_per_connection_p50")?;
+    ensure!((told / statements - 1.0).abs() < 0.01, "not {statements} statements each: {finding:#}");
     let (share, truth) = (evidence("handshake_share")?, spent.connecting / spent.requests);
     println!("signing in is {share:.3} of a request, by the service's own clock {truth:.3}");
     Ok(in_time((share - truth).abs() < TOLERANCE, || format!("{share}, by the service's own clock {truth}"))?)
