@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use hostprof_tests::{
-    Admin, CONNECTION_RULES, Database, Engine, HttpClient, Recording, Report, Shop,
+    Admin, CONNECTION_RULES, ClientCase, Database, Engine, HttpClient, Recording, Report, Shop,
     process::wait_for,
     shop::Sessions,
     times::{in_time, undisturbed},
@@ -219,4 +219,37 @@ fn a_pool_that_opens_all_at_once_is_no_churn() -> Result<()> {
     wait_for("the pool's end", || admin.status("Threads_connected").is_ok_and(|connected| connected == 1))?;
     drop(admin);
     database.stop()
+}
+
+/// What it takes from the greeting until the client may ask, encrypted and not.
+#[test]
+fn sign_ins_are_timed_under_tls_too() -> Result<()> {
+    for (engine, tls) in [(Engine::MariaDb, false), (Engine::MySql, false), (Engine::MySqlWithTls, true)] {
+        let database = Database::start(engine)?;
+        undisturbed(|| sign_in(&database, tls)).with_context(|| format!("{engine:?}"))?;
+        database.stop()?;
+    }
+    Ok(())
+}
+
+fn sign_in(database: &Database, tls: bool) -> Result<()> {
+    const SIGN_INS: usize = 12;
+    let recording = Recording::start(&[])?;
+    let case = ClientCase::of_mysql("sign_ins", "signs_in", database.tcp(), SIGN_INS)?;
+    let pid = case.pid();
+    let notes = case.finish()?;
+    let report = recording.finish()?;
+    ensure!(notes["encrypted"] == if tls { SIGN_INS } else { 0 }, "not as it should be: {notes}");
+    let (client, server) = rows(&report, &[pid], database)?;
+    let truth: f64 = notes["seconds"].as_array().into_iter().flatten().filter_map(Value::as_f64).sum();
+    for row in [client, server] {
+        for field in ["/established", "/closed", "/handshake/count"] {
+            ensure!(number(row, field) == SIGN_INS as u64, "{field}: {row:#}");
+        }
+        // The client's clock has its own work in it, and the connect.
+        let seconds = row["handshake"]["sum"].as_f64().context("no sum")?;
+        println!("TLS {tls}, {}: {seconds:.4} s of {truth:.4} s", row["role"]);
+        in_time(seconds <= truth && seconds > truth * 0.2, || format!("{seconds} s of {truth} s"))?;
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ const TOO_MANY: u64 = 1040;
 const GONE_AWAY: u64 = 2006;
 const LOST: u64 = 2013;
 const TIMED_OUT: u64 = 4031;
+const TOO_LARGE: u64 = 1153;
 
 const SESSIONS: usize = 4;
 const ATTEMPTS: usize = 20;
@@ -108,7 +109,11 @@ fn ensure_as_planned(done: &Done) -> Result<()> {
         "killed_running" => all("errors", &[LOST, GONE_AWAY, 1317, 1927]),
         "refused" => failed("ECONNREFUSED", ATTEMPTS),
         "no_route" => failed("ENETUNREACH", ATTEMPTS),
+        "no_socket" => failed("ENOENT", ATTEMPTS),
+        "no_answer" => failed("ETIMEDOUT", ATTEMPTS),
         "no_ports" => failed("EADDRNOTAVAIL", ATTEMPTS - PORTS),
+        // The answer to it may be lost with the connection.
+        "large_mariadb" | "large_mysql" => all("errors", &[TOO_LARGE, LOST, GONE_AWAY]),
         "reset_midway" => failed("ECONNRESET", ATTEMPTS),
         "too_many" => notes["signed_in"] == ALLOWED + 1 && all("errors", &[TOO_MANY]),
         "pool" => notes["mean_wait"].as_f64() > Some(QUERY_MS as f64 / 1e3),
@@ -135,7 +140,12 @@ fn expected(done: &Done) -> Expected {
         }
         "refused" => failed("/failed/ECONNREFUSED", ATTEMPTS),
         "no_route" => failed("/failed/ENETUNREACH", ATTEMPTS),
+        "no_socket" => failed("/failed/ENOENT", ATTEMPTS),
+        "no_answer" => failed("/failed/ETIMEDOUT", ATTEMPTS),
         "no_ports" => failed("/failed/EADDRNOTAVAIL", ATTEMPTS - PORTS),
+        "large_mariadb" | "large_mysql" => {
+            (Some("server-gone-away"), vec![("/cause", json!("max_allowed_packet"))])
+        }
         "reset_midway" => failed("/resets", ATTEMPTS),
         "too_many" => (Some("pool-exhausted"), vec![("/errors/1040", json!(TRIED - ALLOWED - 1))]),
         "pool" => (Some("pool-exhausted"), vec![("/ceiling", json!(POOL))]),
@@ -160,8 +170,8 @@ fn judge(report: &Report, done: &Done) -> Result<()> {
 
 #[test]
 fn each_end_is_told_by_its_own_rule() -> Result<()> {
-    let mariadb = Database::start_with(Engine::MariaDb, &["--wait-timeout=1"])?;
-    let mysql = Database::start_with(Engine::MySql, &["--wait-timeout=1"])?;
+    let mariadb = Database::start_with(Engine::MariaDb, &["--wait-timeout=1", "--max-allowed-packet=1M"])?;
+    let mysql = Database::start_with(Engine::MySql, &["--wait-timeout=1", "--max-allowed-packet=1M"])?;
     let mut patient = Database::start(Engine::MariaDb)?;
     let strict = Database::start_with(Engine::MariaDb, &[&format!("--max-connections={ALLOWED}")])?;
     let mut admin = Admin::of(&patient)?;
@@ -174,6 +184,13 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
     resets.at("listening")?;
     let closed = Address::free_port()?.port()?;
 
+    let silent = Netns::make(&[])?;
+    silent.set("ipv4/tcp_syn_retries", "1")?;
+    silent.set("ipv4/tcp_syn_linear_timeouts", "0")?;
+    let mut full =
+        ClientCase::start_in(Some(&silent), "serve_nobody", "full_server", &json!({ "port": 8080 }))?;
+    full.at("listening")?;
+
     let recording = Recording::start(&[])?;
     let steady = ClientCase::of_mysql("steady", "steady", patient.tcp(), SESSIONS)?;
     // These take a second of waiting each.
@@ -184,7 +201,12 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
         let settings = json!({ "host": host, "port": port, "count": ATTEMPTS });
         ClientCase::start_in(netns, case, case, &settings)
     };
+    let no_answer = start(Some(&silent), "no_answer", "127.0.0.1", 8080)?;
+    let no_socket = json!({ "path": "/run/hostprof-tests/none.sock", "count": ATTEMPTS });
     let mut all = vec![
+        done("no_socket", ClientCase::start("no_socket", "no_socket", &no_socket)?)?,
+        done("large_mariadb", ClientCase::of_mysql("too_large", "large_mariadb", mariadb.tcp(), SESSIONS)?)?,
+        done("large_mysql", ClientCase::of_mysql("too_large", "large_mysql", mysql.tcp(), SESSIONS)?)?,
         done("refused", start(None, "refused", "127.0.0.1", closed)?)?,
         done("no_route", start(Some(&no_route), "no_route", "192.0.2.1", 80)?)?,
         done("reset_midway", start(None, "reset_midway", "127.0.0.1", resetting)?)?,
@@ -200,6 +222,7 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
         let (case, running) = started?;
         all.push(done(case, running)?);
     }
+    all.push(done("no_answer", no_answer)?);
     steady.go_on("stop")?;
     all.push(done("steady", steady)?);
     shop.stop()?;
@@ -217,6 +240,7 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
     ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     servers_are_blamed_for_nothing(&report, &[&mariadb, &mysql])?;
     resets.stop()?;
+    full.stop()?;
     for database in [mariadb, mysql, patient, strict] {
         database.stop()?;
     }

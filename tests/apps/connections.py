@@ -155,6 +155,27 @@ def too_many():
 
 
 @case
+def too_large():
+    """Statements that are longer than the server takes."""
+    sessions = [sign_in() for _ in range(SETTINGS["count"])]
+    return {"errors": [query(session, "SELECT '%s'" % ("x" * 3_000_000)) for session in sessions]}
+
+
+@case
+def sign_ins():
+    """What each sign-in took, in seconds, and whether it was encrypted."""
+    seconds, encrypted = [], 0
+    for _ in range(SETTINGS["count"]):
+        begun = time.monotonic()
+        session = sign_in()
+        seconds.append(time.monotonic() - begun)
+        encrypted += hasattr(session._sock, "cipher")
+        query(session)
+        session.close()
+    return {"seconds": seconds, "encrypted": encrypted}
+
+
+@case
 def steady():
     """A pool as it should be: opened once, used all the time, closed by a goodbye."""
     pool = [sign_in() for _ in range(SETTINGS["count"])]
@@ -219,6 +240,44 @@ def refused():
 @case
 def no_route():
     return failures(lambda: connect().close())
+
+
+@case
+def no_socket():
+    def connect_path():
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
+            connection.connect(SETTINGS["path"])
+
+    return failures(connect_path)
+
+
+@case
+def no_answer():
+    """Connects to one that takes no more, all at once: each waits until the kernel gives up."""
+    failed = {}
+
+    def attempt():
+        try:
+            connect()
+        except OSError as error:
+            name = errno.errorcode[error.errno]
+            failed[name] = failed.get(name, 0) + 1
+
+    threads = [threading.Thread(target=attempt) for _ in range(SETTINGS["count"])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"attempts": SETTINGS["count"], "failed": failed}
+
+
+@case
+def serve_nobody():
+    """Listens, and accepts none of those who come; there is room for one, and that is taken."""
+    listener = socket.create_server(address(), backlog=0)
+    first = connect()
+    say(at="listening", listener=listener.fileno(), first=first.fileno())
+    time.sleep(600)
 
 
 @case
