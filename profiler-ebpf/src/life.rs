@@ -113,9 +113,11 @@ pub struct Life {
     /// An errno.
     pub error: u8,
     pub marks: u8,
-    /// Direction turns seen of an encrypted MySQL sign-in.
+    /// Of an encrypted MySQL sign-in: turns of direction since the client asked for TLS, and the client's messages in the
+    /// second of them.
     pub turns: u8,
-    pub pad: [u8; 6],
+    pub messages: u8,
+    pub pad: [u8; 5],
 }
 
 const _: () = assert!(size_of::<Life>() == 120);
@@ -178,6 +180,27 @@ impl Life {
         let since = if self.t_used != 0 { self.t_used } else { self.t_open };
         if since != 0 {
             self.idle = time.saturating_sub(since);
+        }
+    }
+
+    /// An operation on a MySQL connection that went over to TLS: how long the sign-in takes shows in who speaks when. The
+    /// server's hello is the first turn, and its OK the third of TLS 1.3, where the client sends its finished message and
+    /// its password one after the other without waiting (RFC 8446, section 2), else the fifth (RFC 5246, section 7.3). A
+    /// server of TLS 1.3 speaks in between: it gives tickets before it reads the password.
+    #[inline(always)]
+    pub fn hidden_sign_in(&mut self, is_client: bool, from_client: bool, turned: bool, time: u64) {
+        const TLS_OF_MYSQL: u8 = mark::MYSQL | mark::TLS;
+        if self.marks & TLS_OF_MYSQL != TLS_OF_MYSQL || self.turns > 5 {
+            return;
+        }
+        self.turns = self.turns.wrapping_add(turned as u8);
+        if from_client {
+            self.messages = self.messages.wrapping_add((self.turns == 2) as u8);
+            return;
+        }
+        let ready = if is_client && self.messages > 1 { 3 } else { 5 };
+        if self.turns == ready {
+            self.t_ready = time;
         }
     }
 

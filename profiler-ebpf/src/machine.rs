@@ -46,7 +46,12 @@ pub fn begin(c: &mut Conn, op: &mut Op) -> bool {
             c.record.t_last = op.time;
             return false;
         }
-        if !turned || c.has(mark::OPAQUE) {
+        if c.has(mark::OPAQUE) {
+            let is_client = c.record.role == role::CLIENT;
+            c.life.hidden_sign_in(is_client, is_client == (op.send != 0), turned, op.time);
+            return false;
+        }
+        if !turned {
             return false;
         }
         // We may have come in the middle of a long message, or what we saw was one: messages begin where the direction

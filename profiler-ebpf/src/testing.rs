@@ -15,6 +15,7 @@ mod http_ends;
 mod http_pipeline;
 mod http_splits;
 mod http_unframed;
+mod lives;
 mod loop_chaos;
 mod loops;
 mod mysql;

@@ -106,34 +106,10 @@ pub(crate) fn connected(args: [u64; 3], ret: i64) {
     }
     let Some(sk) = socket_of(args[0]) else { return };
     let Some((family, _)) = connection::family_and_state(sk) else { return };
-    if ret >= 0 {
-        if family == AF_UNIX {
-            connected_unix(sk);
-        }
+    if ret >= 0 && family != AF_UNIX {
+        // TCP's states tell.
         return;
     }
-    failed(sk, family, args, (-ret) as u8);
-}
-
-#[inline(always)]
-fn connected_unix(sk: u64) {
-    let Some(conn) = connection::find(sk) else { return };
-    // SAFETY: a value of CONNS.
-    let c = unsafe { &mut *conn };
-    if c.life.t_open != 0 {
-        return;
-    }
-    c.record.role = role::CLIENT;
-    c.marks |= mark::SYNCED;
-    c.life.t_open = now();
-    owned(c);
-    connection::name_unix(c);
-    life::opened(c);
-}
-
-/// The connect failed. Where TCP has tried, its state has told already, or knows no reason (no free port).
-#[inline(always)]
-fn failed(sk: u64, family: u16, args: [u64; 3], errno: u8) {
     let Some(conn) = connection::find(sk) else { return };
     // SAFETY: a value of CONNS.
     let c = unsafe { &mut *conn };
@@ -143,15 +119,21 @@ fn failed(sk: u64, family: u16, args: [u64; 3], errno: u8) {
     c.record.role = role::CLIENT;
     owned(c);
     let time = now();
+    if ret >= 0 {
+        c.marks |= mark::SYNCED;
+        c.life.t_open = time;
+        connection::name_unix(c);
+        life::opened(c);
+        return;
+    }
+    // Where TCP has tried, its state has told already, or knows no reason (no free port).
+    let errno = (-ret) as u8;
     if c.life.t_connect == 0 {
         c.life.t_connect = time;
         asked(c, family, args[1], args[2]);
     }
-    if c.life.error == 0 {
-        c.life.error = errno;
-    }
     c.life.state(tcp::CLOSE, errno, time);
-    life::over(c, errno, time);
+    life::forget(c, time);
 }
 
 /// The address that connect() was asked for (`struct sockaddr_in`, `sockaddr_in6`, `sockaddr_un` of include/uapi/linux).
