@@ -33,6 +33,16 @@ pub enum Protocol {
     Mysql,
 }
 
+impl Protocol {
+    /// As reports have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Mysql => "mysql",
+        }
+    }
+}
+
 /// Settings of a capture, the same for all verbs that make one.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

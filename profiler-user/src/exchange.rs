@@ -33,12 +33,16 @@ pub struct Exchange {
     pub call: Call,
 }
 
-/// The parts of a server's duration in their order: arrival to first read, to last read, to first write, to last write.
-pub const PHASES: [&str; 4] = ["queue", "receive", "serve", "send"];
+/// What a server's client waits for, in its order. Of the first request of a connection: the handshake's end to accept();
+/// then arrival (or accept(), if that was later) to first read, to last read, to first write, to last write.
+pub const PHASES: [&str; 5] = ["accept", "queue", "receive", "serve", "send"];
 
 /// The instants of an exchange, ns on the kernel's monotonic clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Times {
+    /// The first request of a connection that a server accepted: the handshake's end, and accept()'s.
+    pub opened: Option<u64>,
+    pub accepted: Option<u64>,
     /// The request's first byte in the kernel (servers, where a hook tells).
     pub arrival: Option<u64>,
     /// First read (servers) or first write (clients) of the request. `None` where it was not seen.
@@ -84,6 +88,8 @@ pub struct MysqlCall {
     pub no_index: bool,
     pub no_good_index: bool,
     pub server_slow: bool,
+    /// Whether a transaction is open after it, where the reply says so.
+    pub in_transaction: Option<bool>,
 }
 
 /// The server's error.
@@ -106,11 +112,17 @@ impl Times {
         Some(seconds(self.arrival.or(self.start)?, self.first?))
     }
 
-    /// The parts of a server's duration, as [`PHASES`] names them.
-    pub fn phases(&self) -> [Option<f64>; 4] {
+    /// From the request's first byte, or from accept() where that was later, to its first read: seconds.
+    pub fn queue(&self) -> Option<f64> {
+        Some(seconds(self.arrival?.max(self.accepted.unwrap_or(0)), self.start?))
+    }
+
+    /// What a server's client has waited for, as [`PHASES`] names it. No time is in two of them.
+    pub fn phases(&self) -> [Option<f64>; PHASES.len()] {
         let between = |from: Option<u64>, to: Option<u64>| Some(seconds(from?, to?));
         [
-            between(self.arrival, self.start),
+            between(self.opened, self.accepted),
+            self.queue(),
             between(self.start, self.request_end),
             between(self.request_end, self.first),
             between(self.first, Some(self.last)),
@@ -141,5 +153,51 @@ impl Exchange {
                 Call::Http(call) => call.status.is_some_and(|s| s >= 400),
                 Call::Mysql(call) => call.error.is_some(),
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn times(opened: Option<u64>, arrival: u64, accepted: Option<u64>) -> Times {
+        let at = |seconds: u64| seconds * SECOND;
+        Times {
+            opened: opened.map(at),
+            accepted: accepted.map(at),
+            arrival: Some(at(arrival)),
+            start: Some(at(10)),
+            request_end: Some(at(11)),
+            first: Some(at(14)),
+            last: at(15),
+        }
+    }
+
+    fn sum(times: &Times) -> f64 {
+        times.phases().into_iter().flatten().sum()
+    }
+
+    #[test]
+    fn the_phases_of_a_first_request_add_up_from_the_handshake() {
+        let waited = times(Some(1), 2, Some(8));
+        assert_eq!(waited.phases().map(Option::unwrap), [7.0, 2.0, 1.0, 3.0, 1.0]);
+        assert_eq!(sum(&waited), 14.0, "handshake to last byte");
+        assert_eq!(waited.duration(), Some(13.0), "from the first byte, as ever");
+    }
+
+    #[test]
+    fn a_client_that_sends_late_waits_from_then_on() {
+        let late = times(Some(1), 6, Some(2));
+        assert_eq!(late.phases()[..2], [Some(1.0), Some(4.0)]);
+        assert_eq!(sum(&late), 10.0, "without the client's own pause");
+    }
+
+    #[test]
+    fn the_phases_of_a_later_request_are_its_duration() {
+        let later = times(None, 7, None);
+        assert_eq!(later.phases()[..2], [None, Some(3.0)]);
+        assert_eq!(Some(sum(&later)), later.duration());
     }
 }

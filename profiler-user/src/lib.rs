@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod connections;
 pub mod exchange;
 pub mod kernel;
 pub mod output;

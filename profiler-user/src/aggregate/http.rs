@@ -26,7 +26,7 @@ struct Key {
 #[derive(Debug)]
 struct Row {
     measures: Measures,
-    phases: [Histogram; 4],
+    phases: [Histogram; PHASES.len()],
     durations: Buckets,
     queues: Buckets,
 }
@@ -73,7 +73,7 @@ impl Table {
             for (histogram, phase) in row.phases.iter_mut().zip(phases) {
                 histogram.record_opt(phase);
             }
-            if let Some(queue) = phases[0] {
+            if let Some(queue) = exchange.times.queue() {
                 row.queues.record(queue);
             }
         }

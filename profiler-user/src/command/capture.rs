@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use profiler_ebpf::conn::Conn;
 use profiler_ebpf::record::Counter;
 
 use super::lookout::{Lookout, Told};
@@ -11,20 +12,28 @@ use super::pipeline::{Finished, Pipeline};
 use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
 use crate::config::Settings;
+use crate::connections::cpu::Cpu;
+use crate::connections::snapshot::{Namespaces, Snapshot};
+use crate::connections::standing::Left;
 use crate::kernel::caps::{Capabilities, Capability};
 use crate::kernel::error::StartError;
 use crate::kernel::hooks::Hook;
 use crate::kernel::own;
 use crate::kernel::{memlock, run_time::RunTime};
-use crate::report::{Capture as CaptureReport, Counters, Finding, Hooks, Host, Report, SCHEMA, Window};
+use crate::report::{
+    Capture as CaptureReport, ConnectionRow, Counters, Finding, Hooks, Host, ListenerRow, Report, SCHEMA,
+    Window,
+};
 use crate::rules::active::Active;
 use crate::rules::thresholds::Thresholds;
 use crate::rules::{self, Facts};
-use crate::source::Source;
+use crate::source::{Sink, Source};
 
 /// Findings are looked for so often while a capture runs, in what was seen for the last while.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
 const JUDGED: Duration = Duration::from_secs(10);
+/// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
+const LISTENERS_EVERY: Duration = Duration::from_secs(1);
 
 /// A running capture.
 #[derive(Debug)]
@@ -33,6 +42,9 @@ pub struct Capture {
     pub pipeline: Pipeline,
     pub clock: WallClock,
     pub lookout: Lookout,
+    cpu: Cpu,
+    next_listeners: Instant,
+    most_connections: usize,
     thresholds: Thresholds,
     active: Active,
     next_verdict: Instant,
@@ -78,7 +90,10 @@ impl Capture {
         // Forks, program changes and ends are told by now, exchanges not yet: nobody can end unseen in between.
         let mut pipeline = Pipeline::new(settings, own::proc_root());
         pipeline.processes.snapshot();
+        let most_connections = settings.kernel().max_connections as usize;
+        pipeline.stood(&snapshot(most_connections));
         source.session.arm().map_err(explain)?;
+        pipeline.connections.begin(monotonic());
         let mut run_time = caps.has(Capability::SysAdmin).then(RunTime::default);
         if let Some(run_time) = &mut run_time {
             run_time.tick(&source.session);
@@ -88,6 +103,9 @@ impl Capture {
             pipeline,
             clock: WallClock::now(),
             lookout: Lookout::new(settings.kernel().stall_threshold, settings.stacks()),
+            cpu: Cpu::new(own::proc_root()),
+            next_listeners: Instant::now(),
+            most_connections,
             thresholds: settings.rules.clone(),
             active: Active::default(),
             next_verdict: Instant::now() + JUDGE_EVERY,
@@ -101,15 +119,38 @@ impl Capture {
     /// Waits a little for records and works them through; `see` gets each exchange that passed the filters.
     pub async fn turn(&mut self, mut see: impl FnMut(&Finished, &WallClock)) {
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
-        let mut feed = |bytes: &[u8]| {
-            if let Some(finished) = pipeline.feed(bytes) {
-                see(&finished, clock);
-            }
-        };
+        let mut feed = Feed { pipeline, clock, see: &mut see };
         self.source.turn(self.lookout.next(), &mut feed).await;
+        if Instant::now() >= self.next_listeners {
+            self.look_at_listeners();
+            self.next_listeners = Instant::now() + LISTENERS_EVERY;
+        }
+        let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         self.lookout.turn(&mut self.source.session, pipeline, clock);
         if let Some(run_time) = &mut self.run_time {
             run_time.tick(&self.source.session);
+        }
+    }
+
+    /// Rows of connections and listeners in which something was seen since this instant, ns.
+    fn connections(&mut self, since: u64) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
+        self.pipeline.name_listeners();
+        let Pipeline { connections, filter, .. } = &self.pipeline;
+        let wanted = |protocol: &str| filter.wants_protocol(protocol);
+        let rows = connections.rows(since, wanted);
+        let used = |processes: &mut dyn Iterator<Item = u32>| self.cpu.used(processes);
+        (rows, connections.listener_rows(since, monotonic(), wanted, used))
+    }
+
+    /// Reads what the kernel half says of listeners, and what else is to be known of them.
+    fn look_at_listeners(&mut self) {
+        let pipeline = &mut self.pipeline;
+        pipeline.connections.reading_listeners(false);
+        self.source.session.each_listener(|listener| pipeline.listener(listener));
+        pipeline.connections.reading_listeners(true);
+        self.cpu.look(pipeline.connections.workers());
+        if pipeline.connections.wants_owners() {
+            pipeline.connections.owners(&snapshot(self.most_connections));
         }
     }
 
@@ -117,12 +158,14 @@ impl Capture {
     /// seconds. What takes a whole recording to judge comes with its end.
     pub fn findings(&mut self) -> Vec<Finding> {
         let now = Instant::now();
-        if now < self.next_verdict || !self.source.session.watches_loops {
+        if now < self.next_verdict {
             return Vec::new();
         }
         self.next_verdict = now + JUDGE_EVERY;
         let event_loops = self.lookout.recent(JUDGED, &mut self.pipeline, &self.clock);
-        if event_loops.is_empty() && self.active.is_empty() {
+        let (connections, listeners) = self.connections(monotonic().saturating_sub(JUDGED.as_nanos() as u64));
+        let nothing = event_loops.is_empty() && connections.is_empty() && listeners.is_empty();
+        if nothing && self.active.is_empty() {
             return Vec::new();
         }
         let end = self.clock.at(monotonic());
@@ -142,8 +185,8 @@ impl Capture {
             http: &http,
             mysql: &[],
             event_loops: &event_loops,
-            connections: &[],
-            listeners: &[],
+            connections: &connections,
+            listeners: &listeners,
         };
         self.active.update(rules::judge_live(&facts, &self.thresholds))
     }
@@ -163,13 +206,13 @@ impl Capture {
             ("notice_lost", c(Counter::NoticeLost)),
             ("loop_table_full", c(Counter::LoopTableFull)),
             ("listener_table_full", c(Counter::ListenerTableFull)),
-            ("connection_event_lost", c(Counter::ConnectionEventLost)),
+            ("connection_event_lost", c(Counter::ConnectionEventLost) + self.pipeline.connections.untold),
             (
                 "stall_lost",
                 c(Counter::StallLost) + self.pipeline.stalls.overflowed + self.lookout.overflowed(),
             ),
             ("identity_gone", self.pipeline.identity_gone),
-            ("series_overflow", self.pipeline.aggregator.overflowed),
+            ("series_overflow", self.pipeline.aggregator.overflowed + self.pipeline.connections.overflowed()),
         ];
         all.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
     }
@@ -184,11 +227,13 @@ impl Capture {
         let kernel_map_bytes = Some(self.source.session.map_bytes()).filter(|n| *n > 0);
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         self.lookout.last_look(&mut self.source.session, pipeline);
-        self.source.close(|bytes| {
-            if let Some(finished) = pipeline.feed(bytes) {
-                see(&finished, clock);
-            }
-        });
+        self.source.close(&mut Feed { pipeline, clock, see: &mut see });
+        self.look_at_listeners();
+        let mut left = Left::default();
+        Namespaces::find(own::proc_root()).each_tcp(|netns, socket| left.see(netns, socket));
+        self.pipeline.connections.left(&left);
+        let (connections, listeners) = self.connections(0);
+        let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         let (event_loops, turns) = self.lookout.finish(pipeline, clock);
         let stalls = self.lookout.take();
         let end = self.clock.at(monotonic());
@@ -258,8 +303,8 @@ impl Capture {
             mysql: self.pipeline.aggregator.mysql_rows(),
             services,
             event_loops,
-            connections: Vec::new(),
-            listeners: Vec::new(),
+            connections,
+            listeners,
             findings: Vec::new(),
             undecided: Vec::new(),
         };
@@ -268,6 +313,38 @@ impl Capture {
         report.findings = verdict.findings();
         let findings = self.active.untold(&report.findings);
         Outcome { report, series, stalls, findings }
+    }
+}
+
+/// The sockets that are there now, but for our own.
+fn snapshot(most: usize) -> Snapshot {
+    Namespaces::find(own::proc_root()).snapshot(most, std::process::id())
+}
+
+/// What comes from the source goes to the stages.
+struct Feed<'a, S> {
+    pipeline: &'a mut Pipeline,
+    clock: &'a WallClock,
+    see: &'a mut S,
+}
+
+impl<S: FnMut(&Finished, &WallClock)> Sink for Feed<'_, S> {
+    fn record(&mut self, bytes: &[u8]) {
+        if let Some(finished) = self.pipeline.feed(bytes) {
+            (self.see)(&finished, self.clock);
+        }
+    }
+
+    fn survey(&mut self) {
+        self.pipeline.connections.survey();
+    }
+
+    fn connection(&mut self, conn: &Conn) {
+        self.pipeline.see(conn, monotonic());
+    }
+
+    fn surveyed(&mut self) {
+        self.pipeline.connections.surveyed(monotonic());
     }
 }
 

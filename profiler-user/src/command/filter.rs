@@ -32,18 +32,31 @@ impl Filter {
     /// True when the exchange is wanted.
     pub fn wants(&mut self, exchange: &Exchange, process: &Process, processes: &mut ProcessTable) -> bool {
         let s = &self.settings;
-        any(&s.pid, |p| *p == exchange.pid)
-            && any(&s.comm, |c| *c == process.comm)
-            && any(&s.port, |p| *p == exchange.local_port || *p == exchange.peer_port)
-            && any(&s.container, |c| process.container.as_ref().is_some_and(|id| id.starts_with(c.as_str())))
+        any(&s.port, |p| *p == exchange.local_port || *p == exchange.peer_port)
             && any(&s.protocol, |p| match exchange.call {
                 Call::Http(_) => *p == Protocol::Http,
                 Call::Mysql(_) => *p == Protocol::Mysql,
             })
             && s.slower_than.is_none_or(|t| exchange.times.duration().is_some_and(|d| d > t.as_secs_f64()))
             && (!s.errors || exchange.is_error())
-            && self.root.is_none_or(|root| processes.is_descendant(exchange.pid, root))
-            && (s.cgroup.is_empty() || self.in_cgroup(process))
+            && self.wants_process(exchange.pid, &exchange.comm, process, processes)
+    }
+
+    /// True when a connection of this process is wanted, with these ports at its ends. It is not known yet what it
+    /// speaks, and neither slow nor an error: [`Filter::wants_protocol`] is asked of its row.
+    pub fn wants_connection(
+        &mut self,
+        pid: u32,
+        ports: [u16; 2],
+        process: &Process,
+        processes: &mut ProcessTable,
+    ) -> bool {
+        any(&self.settings.port, |p| ports.contains(p)) && self.wants_process(pid, "", process, processes)
+    }
+
+    /// True when rows of this protocol are wanted.
+    pub fn wants_protocol(&self, name: &str) -> bool {
+        any(&self.settings.protocol, |p| p.name() == name)
     }
 
     /// True when this stall is wanted.
@@ -65,7 +78,19 @@ impl Filter {
         s.port.is_empty()
             && s.protocol.is_empty()
             && !s.errors
-            && any(&s.pid, |p| *p == pid)
+            && self.wants_process(pid, comm, process, processes)
+    }
+
+    /// True when what this process does is wanted; `comm` is its thread's name.
+    fn wants_process(
+        &mut self,
+        pid: u32,
+        comm: &str,
+        process: &Process,
+        processes: &mut ProcessTable,
+    ) -> bool {
+        let s = &self.settings;
+        any(&s.pid, |p| *p == pid)
             && any(&s.comm, |c| *c == process.comm || *c == comm)
             && any(&s.container, |c| process.container.as_ref().is_some_and(|id| id.starts_with(c.as_str())))
             && self.root.is_none_or(|root| processes.is_descendant(pid, root))

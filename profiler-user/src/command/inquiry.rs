@@ -2,14 +2,14 @@
 //! exchange has no end yet, or none that was told of. The table is read a few times a second at the most, and only while
 //! a stall is blocked on a connection, or has just been.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::mysql::settled;
-use profiler_ebpf::record::{COMMAND_HANDSHAKE, Record, proto, role};
+use profiler_ebpf::record::{COMMAND_HANDSHAKE, proto, role};
 
 use super::pipeline::Pipeline;
+use crate::connections::address;
 use crate::kernel::session::Session;
 use crate::stall::kind::{self, Ends};
 use crate::watch::Asking;
@@ -124,20 +124,10 @@ fn is(conn: &Conn, ends: &Ends) -> bool {
     match *ends {
         Ends::Unix(inode) => i32::from(record.family) == libc::AF_UNIX && conn.inode == inode,
         Ends::Inet { local, peer } => {
-            address(record, &record.laddr, record.lport) == Some(local)
-                && address(record, &record.raddr, record.rport) == Some(peer)
+            address::socket(record.family, &record.laddr, record.lport) == Some(local)
+                && address::socket(record.family, &record.raddr, record.rport) == Some(peer)
         }
     }
-}
-
-/// An end of a connection, IPv4 in IPv6 as IPv4.
-fn address(record: &Record, address: &[u8; 16], port: u16) -> Option<SocketAddr> {
-    let ip: IpAddr = match i32::from(record.family) {
-        libc::AF_INET => Ipv4Addr::new(address[0], address[1], address[2], address[3]).into(),
-        libc::AF_INET6 => Ipv6Addr::from(*address).to_canonical(),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

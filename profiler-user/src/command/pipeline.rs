@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use profiler_ebpf::conn::Conn;
+use profiler_ebpf::life::Event;
+use profiler_ebpf::listener::Listener;
 use profiler_ebpf::record::Record;
 use rustc_hash::FxHashMap;
 
@@ -11,7 +13,10 @@ use super::filter::Filter;
 use crate::aggregate::Aggregator;
 use crate::attribute::process::ProcessTable;
 use crate::attribute::service::Services;
+use crate::clock::monotonic;
 use crate::config::{Protocol, Settings};
+use crate::connections::snapshot::Snapshot;
+use crate::connections::{Connections, Told};
 use crate::exchange::{Call, Exchange};
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
@@ -30,6 +35,7 @@ pub struct Pipeline {
     pub services: Services,
     pub aggregator: Aggregator,
     pub filter: Filter,
+    pub connections: Connections,
     /// Exchanges that the filters left out.
     pub filtered: u64,
     /// Exchanges whose process was gone before anything of it was known.
@@ -60,6 +66,7 @@ impl Pipeline {
             services: Services::new(proc_root.into()),
             aggregator: Aggregator::default(),
             filter: Filter::new(settings.clone(), proc_root.into()),
+            connections: Connections::new(settings.kernel().max_connections as usize, monotonic()),
             filtered: 0,
             identity_gone: 0,
             servers: FxHashMap::default(),
@@ -74,6 +81,8 @@ impl Pipeline {
         self.processes.lookup(root, "");
         self.processes.is_descendant(root, root);
         self.filter.root = Some(root);
+        // What was there before is not theirs.
+        self.connections.forget();
     }
 
     /// Takes one record; gives the exchange if it was one that is wanted.
@@ -96,7 +105,10 @@ impl Pipeline {
                 self.stalls.add(*turn);
                 None
             }
-            Raw::Connection(_) => None,
+            Raw::Connection(event) => {
+                self.connection(&event);
+                None
+            }
             Raw::Exit { pid } => {
                 self.processes.on_exit(pid);
                 None
@@ -142,6 +154,54 @@ impl Pipeline {
         }
     }
 
+    /// What was there before the hooks.
+    pub fn stood(&mut self, snapshot: &Snapshot) {
+        let Self { connections, processes, services, filter, .. } = self;
+        connections.stood(snapshot, |pid, ports| service_of(processes, services, filter, pid, ports));
+    }
+
+    /// Names the services of listeners that nobody has accepted from.
+    pub fn name_listeners(&mut self) {
+        let Self { connections, processes, services, filter, .. } = self;
+        connections.name_listeners(|pid, ports| service_of(processes, services, filter, pid, ports));
+    }
+
+    /// A connection of the kernel's table, as it was just now.
+    pub fn see(&mut self, conn: &Conn, now: u64) {
+        if Connections::is_connecting(conn) {
+            let record = &conn.record;
+            let ports = [record.lport, record.rport];
+            let Self { connections, processes, services, filter, parser, .. } = self;
+            if let Some(service) = service_of(processes, services, filter, conn.life.pid, ports) {
+                let subject = connections.subject(record, &parser.unix_name(record.sk, record.born));
+                connections.connecting(&subject, service, now);
+            }
+            return;
+        }
+        self.connections.see(conn, now);
+    }
+
+    /// What the kernel half says of a listening socket.
+    pub fn listener(&mut self, listener: &Listener) {
+        let name = self.parser.unix_name(listener.sk, listener.since);
+        self.connections.listener(listener, Some(name).filter(|name| !name.is_empty()));
+    }
+
+    /// What has happened to connections since the last call, as far as it is wanted.
+    pub fn told(&mut self) -> Vec<Told> {
+        let mut told = self.connections.take();
+        told.retain(|told| self.filter.wants_protocol(told.protocol));
+        told
+    }
+
+    fn connection(&mut self, event: &Event) {
+        let name = self.parser.unix_name(event.sk, event.born);
+        let subject = self.connections.subject_of(event, &name);
+        let Self { processes, services, filter, .. } = self;
+        let service = service_of(processes, services, filter, event.life.pid, [event.lport, event.rport]);
+        self.connections.event(event, &subject, service);
+    }
+
     fn exchange(&mut self, record: &Record, head: &[u8]) -> Option<Finished> {
         let mut exchange = match self.parser.exchange(record, head) {
             Ok(exchange) => exchange,
@@ -150,6 +210,7 @@ impl Pipeline {
                 return None;
             }
         };
+        self.connections.exchange(record, &mut exchange);
         if exchange.role == Role::Server {
             if self.servers.len() >= MOST_SERVERS {
                 // Those that still serve come again at once.
@@ -177,4 +238,20 @@ impl Pipeline {
         self.aggregator.add(&exchange, &service);
         Some(Finished { exchange, service })
     }
+}
+
+/// The service of a process that has a connection with these ports, if the connection passes the filters.
+fn service_of(
+    processes: &mut ProcessTable,
+    services: &mut Services,
+    filter: &mut Filter,
+    pid: u32,
+    ports: [u16; 2],
+) -> Option<Arc<str>> {
+    if pid == 0 {
+        return None;
+    }
+    let process = processes.lookup(pid, "");
+    let wanted = filter.wants_connection(pid, ports, &process, processes);
+    wanted.then(|| services.assign(&process, |parent| Some(processes.lookup(parent, ""))))
 }

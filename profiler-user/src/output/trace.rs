@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::style::{Style, Tone, clean, shorten, units, width};
-use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, PHASES, seconds};
+use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, PHASES};
 use crate::report::{Clock, Role, RouteSource};
 
 /// What the fields around a statement need at most; a statement never gets less than [`LEAST`].
@@ -230,15 +230,13 @@ fn measures(exchange: &Exchange) -> String {
     text
 }
 
-/// Seconds that the request waited in the kernel before its first read: servers only, where the arrival is known.
+/// Seconds that the request waited for its first read once somebody had its connection: servers only, where the arrival
+/// is known.
 fn queue(exchange: &Exchange) -> Option<f64> {
-    match exchange.role {
-        Role::Server => Some(seconds(exchange.times.arrival?, exchange.times.start?)),
-        Role::Client => None,
-    }
+    exchange.times.queue().filter(|_| exchange.role == Role::Server)
 }
 
-/// The parts of a served request's duration, as far as known.
+/// What the client of a served request waited for, as far as known.
 fn phases(exchange: &Exchange) -> BTreeMap<&'static str, f64> {
     let served = exchange.role == Role::Server && matches!(exchange.call, Call::Http(_)) && !exchange.stream;
     let known = PHASES.into_iter().zip(exchange.times.phases());

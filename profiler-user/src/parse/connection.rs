@@ -1,7 +1,6 @@
 //! What has to be remembered of a connection between its exchanges: its two ends in words, its schema, its prepared
 //! statements. Bounded: what was not used for longest is forgotten first.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -9,14 +8,11 @@ use lru::LruCache;
 use profiler_ebpf::record::Record;
 
 use super::sql::{Backslash, Digest};
+use crate::connections::address;
 
 /// Connections and prepared statements remembered at most.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 const STATEMENTS: NonZeroUsize = NonZeroUsize::new(32_768).unwrap();
-
-/// Address families of include/linux/socket.h.
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 
 /// A connection's identity: the socket's address in the kernel, and when it was first seen.
 pub type Key = (u64, u64);
@@ -69,6 +65,11 @@ impl Connections {
         self.known.put(key, Connection::new(name.clone(), name));
     }
 
+    /// The path of a Unix connection, `unix:PATH`; empty where it has none or none is known.
+    pub fn unix_name(&self, key: Key) -> Arc<str> {
+        self.known.peek(&key).map_or_else(|| Arc::from(""), |connection| connection.peer.clone())
+    }
+
     /// A statement was prepared under this number.
     pub fn prepared(&mut self, key: Key, number: u32, statement: Arc<Digest>) {
         self.statements.put((key, LATEST), statement.clone());
@@ -85,19 +86,9 @@ impl Connections {
 /// know the statement's own (COM_STMT_EXECUTE in MariaDB's documentation of the protocol).
 const LATEST: u32 = u32::MAX;
 
-/// An address in words, IPv4 in IPv6 as IPv4.
+/// An address in words; empty for what has none.
 fn endpoint(family: u16, address: &[u8; 16], port: u16) -> String {
-    match family {
-        AF_INET => format!("{}:{port}", Ipv4Addr::new(address[0], address[1], address[2], address[3])),
-        AF_INET6 => {
-            let ip = Ipv6Addr::from(*address);
-            match ip.to_ipv4_mapped() {
-                Some(v4) => format!("{v4}:{port}"),
-                None => format!("[{ip}]:{port}"),
-            }
-        }
-        _ => String::new(),
-    }
+    address::socket(family, address, port).map(|address| address.to_string()).unwrap_or_default()
 }
 
 /// `unix:PATH`; an abstract name begins with `@`, as in `ss` and /proc/net/unix.
@@ -112,15 +103,6 @@ fn unix_name(path: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_in_words() {
-        let mut a = [0u8; 16];
-        a[..4].copy_from_slice(&[127, 0, 0, 1]);
-        assert_eq!(endpoint(AF_INET, &a, 80), "127.0.0.1:80");
-        assert_eq!(endpoint(AF_INET6, &Ipv6Addr::LOCALHOST.octets(), 80), "[::1]:80");
-        assert_eq!(endpoint(AF_INET6, &Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets(), 80), "127.0.0.1:80");
-    }
 
     #[test]
     fn unix_names() {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use profiler_ebpf::mysql::command as number;
 use profiler_ebpf::record::{COMMAND_HANDSHAKE, ERROR_CLOSED, Record, flag, proto, role};
 
+use crate::connections::errno;
 use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, Times};
 use crate::report::{Role, RouteSource};
 use connection::{Connections, Key};
@@ -56,6 +57,11 @@ impl Parser {
         self.connections.name((sk, born), path);
     }
 
+    /// A Unix connection's path, as [`connection::Connections::unix_name`].
+    pub fn unix_name(&self, sk: u64, born: u64) -> Arc<str> {
+        self.connections.unix_name((sk, born))
+    }
+
     /// The exchange of a record.
     pub fn exchange(&mut self, record: &Record, head: &[u8]) -> Result<Exchange, Skip> {
         let call =
@@ -75,6 +81,8 @@ impl Parser {
             local_port: record.lport,
             peer_port: record.rport,
             times: Times {
+                opened: None,
+                accepted: None,
                 arrival,
                 start: some(request.t_start),
                 request_end: some(request.t_end).filter(|_| request.t_start != 0),
@@ -189,6 +197,7 @@ impl Parser {
         if !failed && let Some(schema) = chosen_schema(asked, payload, digest.as_deref()) {
             connection.schema = Some(schema.into());
         }
+        let in_transaction = in_transaction(asked, &reply);
         Call::Mysql(MysqlCall {
             command: command::name(asked),
             digest: known(digest.as_deref()),
@@ -200,6 +209,7 @@ impl Parser {
             no_index: reply.status & reply::status::NO_INDEX != 0,
             no_good_index: reply.status & reply::status::NO_GOOD_INDEX != 0,
             server_slow: reply.status & reply::status::SLOW != 0,
+            in_transaction,
         })
     }
 }
@@ -212,6 +222,12 @@ fn known(digest: Option<&Digest>) -> Option<u64> {
 /// The payload of a request: the head of a handshake is the sign-in; of a command, the command's byte and what follows.
 fn payload<'a>(record: &Record, head: &'a [u8]) -> &'a [u8] {
     if record.request.command == COMMAND_HANDSHAKE { head } else { head.get(1..).unwrap_or_default() }
+}
+
+/// Whether a transaction is open after a reply, as far as it says. A session that begins anew has none.
+fn in_transaction(asked: u8, reply: &Reply) -> Option<bool> {
+    let anew = matches!(asked, COMMAND_HANDSHAKE | CHANGE_USER | RESET_CONNECTION) && reply.error.is_none();
+    reply.session.map(|flags| flags & reply::status::IN_TRANSACTION != 0).or(anew.then_some(false))
 }
 
 /// What backslashes mean to the session after a reply. Only QUERY and what executes can change it, and a failed one of
@@ -244,24 +260,11 @@ fn chosen_schema(asked: u8, payload: &[u8], digest: Option<&Digest>) -> Option<S
 
 /// OpenTelemetry's `error.type` for a connection's end: the errno's name, or `closed`.
 fn transport_error(error: u8) -> Option<String> {
-    let name = match error {
-        0 => return None,
-        ERROR_CLOSED => "closed",
-        32 => "EPIPE",
-        100 => "ENETDOWN",
-        101 => "ENETUNREACH",
-        102 => "ENETRESET",
-        103 => "ECONNABORTED",
-        104 => "ECONNRESET",
-        107 => "ENOTCONN",
-        108 => "ESHUTDOWN",
-        110 => "ETIMEDOUT",
-        111 => "ECONNREFUSED",
-        112 => "EHOSTDOWN",
-        113 => "EHOSTUNREACH",
-        other => return Some(format!("errno {other}")),
-    };
-    Some(name.to_owned())
+    match error {
+        0 => None,
+        ERROR_CLOSED => Some("closed".to_owned()),
+        other => Some(errno::of(other)),
+    }
 }
 
 #[cfg(test)]

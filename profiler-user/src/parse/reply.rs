@@ -11,6 +11,7 @@ use crate::exchange::MysqlError;
 
 /// Server status flags (`SERVER_*` in include/mysql_com.h).
 pub mod status {
+    pub const IN_TRANSACTION: u16 = 0x0001;
     pub const MORE_RESULTS: u16 = 0x0008;
     pub const NO_GOOD_INDEX: u16 = 0x0010;
     pub const NO_INDEX: u16 = 0x0020;

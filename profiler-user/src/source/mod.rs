@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
+use profiler_ebpf::conn::Conn;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -32,6 +33,21 @@ pub struct Source {
     pub in_flight: u64,
     /// Records taken so far.
     pub records: u64,
+}
+
+/// Who takes what the source has.
+pub trait Sink {
+    /// A record of the ring.
+    fn record(&mut self, bytes: &[u8]);
+
+    /// A survey of the connection table begins.
+    fn survey(&mut self);
+
+    /// A connection of the table, as it was just now.
+    fn connection(&mut self, conn: &Conn);
+
+    /// That was all of them.
+    fn surveyed(&mut self);
 }
 
 /// The ring, which aya gives no Debug.
@@ -66,9 +82,9 @@ impl Source {
         })
     }
 
-    /// Waits for records, or a little while, until `next` at the most, and hands what is there to `see`. Returns after
+    /// Waits for records, or a little while, until `next` at the most, and hands what is there to `sink`. Returns after
     /// at most some thousand records, so that the caller can look at its other events. Safe to cancel.
-    pub async fn turn(&mut self, next: Instant, mut see: impl FnMut(&[u8])) {
+    pub async fn turn(&mut self, next: Instant, sink: &mut impl Sink) {
         let patience = POLL.min(next.saturating_duration_since(Instant::now()));
         if self.behind {
             // There is more already, and the kernel half signals only once: waiting would let the ring run full.
@@ -77,35 +93,37 @@ impl Source {
             ready.clear_ready();
         }
         if Instant::now() >= self.next_sweep {
-            self.sweep(false);
+            self.sweep(false, sink);
         }
-        self.behind = self.take(BATCH, &mut see);
+        self.behind = self.take(BATCH, sink);
         self.session.flush_log();
     }
 
     /// Detaches every program, and takes what is left: after this the window is closed.
-    pub fn close(&mut self, mut see: impl FnMut(&[u8])) {
+    pub fn close(&mut self, sink: &mut impl Sink) {
         // What is gone by now is ended while the hooks still speak; nothing is concluded from what happens later.
-        self.sweep(false);
+        self.sweep(false, sink);
         self.session.detach();
-        self.take(usize::MAX, &mut see);
-        self.sweep(true);
-        self.take(usize::MAX, &mut see);
+        self.take(usize::MAX, sink);
+        self.sweep(true, sink);
+        self.take(usize::MAX, sink);
     }
 
     /// Takes what is there, `most` records at the most. True when there may be more.
-    fn take(&mut self, most: usize, see: &mut impl FnMut(&[u8])) -> bool {
+    fn take(&mut self, most: usize, sink: &mut impl Sink) -> bool {
         for _ in 0..most {
             let Some(item) = self.ring.get_mut().0.next() else { return false };
             self.records += 1;
-            see(&item);
+            sink.record(&item);
         }
         true
     }
 
-    fn sweep(&mut self, last: bool) {
+    fn sweep(&mut self, last: bool, sink: &mut impl Sink) {
         let begun = Instant::now();
-        self.in_flight = self.session.sweep(last, |_| ());
+        sink.survey();
+        self.in_flight = self.session.sweep(last, |conn| sink.connection(conn));
+        sink.surveyed();
         self.next_sweep = Instant::now() + SWEEP.max(begun.elapsed() * SWEEP_SHARE);
     }
 }

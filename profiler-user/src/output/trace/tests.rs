@@ -18,6 +18,8 @@ fn exchange(role: Role, call: Call) -> Exchange {
         local_port: 8080,
         peer_port: 50000,
         times: Times {
+            opened: None,
+            accepted: None,
             arrival: (role == Role::Server).then_some(1_000_000),
             start: Some(2_000_000),
             request_end: Some(2_000_000),

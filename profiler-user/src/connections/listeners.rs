@@ -1,0 +1,159 @@
+//! The listening sockets of all services, found by their address in the kernel or by the address that they listen on.
+//! Bounded: past [`MOST`] a new one is left out, and counted.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::address::{self, Address};
+use super::listener::Listener;
+
+/// Listeners told apart at the most.
+const MOST: usize = 1_024;
+
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    numbers: FxHashMap<(u32, Address), u32>,
+    /// By address in the kernel.
+    sockets: FxHashMap<u64, u32>,
+    all: Vec<Listener>,
+    /// Those that there was no room for.
+    pub(super) overflowed: u64,
+}
+
+impl Listeners {
+    /// The listener on exactly this address, made if there is room.
+    pub(super) fn on(&mut self, netns: u32, address: &Address) -> Option<u32> {
+        if let Some(number) = self.numbers.get(&(netns, address.clone())) {
+            return Some(*number);
+        }
+        if self.all.len() >= MOST {
+            self.overflowed += 1;
+            return None;
+        }
+        let number = u32::try_from(self.all.len()).ok()?;
+        self.all.push(Listener::new(address.clone(), netns));
+        self.numbers.insert((netns, address.clone()), number);
+        Some(number)
+    }
+
+    /// The listener that a connection with this own address came from: by its socket `sk` in the kernel where that is
+    /// known (not 0), else by the address, one that listens on all of them included.
+    pub(super) fn of(&mut self, sk: u64, netns: u32, own: &Address) -> Option<u32> {
+        self.sockets.get(&sk).copied().or_else(|| self.find(netns, own)).or_else(|| self.on(netns, own))
+    }
+
+    fn find(&self, netns: u32, own: &Address) -> Option<u32> {
+        let find = |address| self.numbers.get(&(netns, address)).copied();
+        match own {
+            Address::Unix(_) => find(own.clone()),
+            Address::Inet(own) => [own.ip(), Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
+                .into_iter()
+                .filter(|ip: &IpAddr| ip.is_ipv6() || own.is_ipv4())
+                .find_map(|ip| find(Address::Inet(SocketAddr::new(ip, own.port())))),
+        }
+    }
+
+    /// What the kernel half says of a listening socket; `name` is a Unix socket's, where that is known.
+    pub(super) fn socket(&mut self, socket: &profiler_ebpf::listener::Listener, name: Option<Arc<str>>) {
+        let address = match address::socket(socket.family, &socket.laddr, socket.lport) {
+            Some(address) => Address::Inet(address),
+            None => match (name, self.sockets.get(&socket.sk)) {
+                (Some(name), _) => Address::Unix(name),
+                // Its connections have told its name.
+                (None, Some(number)) => match self.all.get(*number as usize) {
+                    Some(known) => known.address.clone(),
+                    None => return,
+                },
+                (None, None) => return,
+            },
+        };
+        let Some(number) = self.on(socket.netns, &address) else { return };
+        if self.sockets.len() >= 4 * MOST {
+            // Those that are still there come again within a second.
+            self.sockets.clear();
+        }
+        self.sockets.insert(socket.sk, number);
+        if let Some(listener) = self.all.get_mut(number as usize) {
+            listener.socket(socket);
+        }
+    }
+
+    /// A connection has told the name of the socket that it came from.
+    pub(super) fn told(&mut self, sk: u64, number: u32) {
+        if sk != 0 && self.sockets.len() < 4 * MOST {
+            self.sockets.entry(sk).or_insert(number);
+        }
+    }
+
+    /// Whether somebody is known to listen on this port.
+    pub(super) fn listens(&self, netns: u32, own: &Address) -> bool {
+        self.find(netns, own).is_some()
+    }
+
+    /// The listener on exactly this address.
+    pub(super) fn exactly(&mut self, netns: u32, address: &Address) -> Option<&mut Listener> {
+        let number = *self.numbers.get(&(netns, address.clone()))?;
+        self.get(number)
+    }
+
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut Listener> {
+        self.all.get_mut(number as usize)
+    }
+
+    pub(super) fn each(&mut self) -> impl Iterator<Item = &mut Listener> {
+        self.all.iter_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.all.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inet(text: &str) -> Address {
+        Address::Inet(text.parse().unwrap())
+    }
+
+    #[test]
+    fn by_its_socket_its_address_or_all_addresses() {
+        let mut all = Listeners::default();
+        let any4 = all.on(1, &inet("0.0.0.0:80")).unwrap();
+        let any6 = all.on(1, &inet("[::]:81")).unwrap();
+        let one = all.on(1, &inet("10.0.0.1:80")).unwrap();
+        assert_eq!(all.of(0, 1, &inet("10.0.0.1:80")), Some(one), "its own first");
+        assert_eq!(all.of(0, 1, &inet("10.0.0.2:80")), Some(any4));
+        assert_eq!(all.of(0, 1, &inet("10.0.0.2:81")), Some(any6), "IPv4 comes to IPv6's as well");
+        assert_ne!(all.of(0, 1, &inet("[::1]:80")), Some(any4));
+        assert_ne!(all.of(0, 2, &inet("10.0.0.2:80")), Some(any4), "another namespace");
+        let mut socket = profiler_ebpf::listener::Listener {
+            sk: 77,
+            netns: 1,
+            family: libc::AF_INET as u16,
+            lport: 80,
+            ..Default::default()
+        };
+        all.socket(&socket, None);
+        assert_eq!(all.of(77, 1, &inet("10.0.0.1:80")), Some(any4), "the kernel knows it");
+        (socket.sk, socket.family) = (78, libc::AF_UNIX as u16);
+        let before = all.all.len();
+        all.socket(&socket, None);
+        assert_eq!(all.all.len(), before, "without a name it is none yet");
+        all.socket(&socket, Some("unix:/run/x".into()));
+        assert!(all.listens(1, &Address::Unix("unix:/run/x".into())));
+    }
+
+    #[test]
+    fn bounded() {
+        let mut all = Listeners::default();
+        for n in 0..2 * MOST {
+            let name: Arc<str> = format!("unix:/run/{n}").into();
+            all.of(0, 1, &Address::Unix(name));
+        }
+        assert_eq!((all.all.len(), all.overflowed), (MOST, MOST as u64));
+    }
+}

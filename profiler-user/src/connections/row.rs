@@ -1,0 +1,405 @@
+//! What connections of one service with one peer have come to: what happens to them goes in, a row of the report out.
+
+use std::collections::BTreeMap;
+
+use profiler_ebpf::life::{Life, end, mark};
+
+use super::errno;
+use super::protocol::{Protocol, Spoken};
+use crate::aggregate::distribution::Histogram;
+use crate::exchange::seconds;
+use crate::report::{ClosedBy, ConnectionRow, Counters};
+
+/// Connections of a row that is to be.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Row {
+    pub(super) spoken: Spoken,
+    pub(super) live: u64,
+    /// What the last survey saw.
+    pub(super) now: Now,
+    /// When something happened to one of them, ns.
+    pub(super) touched: u64,
+    /// Sockets of theirs in TIME_WAIT, where that was looked up.
+    pub(super) time_wait: Option<u64>,
+    pub(super) exchanges: u64,
+    /// How many their own FIN or reset has ended.
+    pub(super) closed_by: ClosedBy,
+    pub(super) handshake: Histogram,
+    /// How long sessions have been idle in an open transaction, at the most, ns.
+    pub(super) transaction: Option<u64>,
+    established: u64,
+    preexisting: u64,
+    peak: u64,
+    closed: u64,
+    failed: BTreeMap<u8, u64>,
+    per_connection: Histogram,
+    connect: Histogram,
+    lifetime: Histogram,
+    accept_wait: Histogram,
+    /// ns.
+    busy: u64,
+    idle: u64,
+    opening: Seconds,
+    cut: u64,
+    gone: u64,
+    gone_idle: Histogram,
+    gone_by: Counters,
+    farewells: BTreeMap<u16, u64>,
+}
+
+/// What a survey sees of a row's live connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Now {
+    pub(super) connecting: u64,
+    pub(super) waiting: u64,
+    /// ns.
+    pub(super) oldest_waiting: u64,
+    pub(super) open_transactions: u64,
+    pub(super) busy: u64,
+    pub(super) idle: u64,
+}
+
+/// Distinct seconds, told of in about their order.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seconds {
+    count: u64,
+    last: u64,
+    /// Bit n: the nth second before the last.
+    seen: u64,
+}
+
+impl Seconds {
+    fn add(&mut self, second: u64) {
+        if self.seen == 0 || second > self.last {
+            let by = u32::try_from(second - self.last).unwrap_or(u32::MAX);
+            self.seen = self.seen.checked_shl(by).unwrap_or(0) | 1;
+            (self.last, self.count) = (second, self.count + 1);
+            return;
+        }
+        let bit = u32::try_from(self.last - second).ok().and_then(|by| 1u64.checked_shl(by));
+        if let Some(bit) = bit.filter(|bit| self.seen & bit == 0) {
+            self.seen |= bit;
+            self.count += 1;
+        }
+    }
+
+    /// Of rows that are shown as one.
+    fn merge(&mut self, other: &Self) {
+        self.count = self.count.max(other.count);
+    }
+}
+
+impl Row {
+    /// A connection that was there before us.
+    pub(super) fn stood(&mut self) {
+        self.preexisting += 1;
+        self.begin();
+    }
+
+    /// It turned out to be another row's, or none any more.
+    pub(super) fn stood_not(&mut self) {
+        self.preexisting = self.preexisting.saturating_sub(1);
+        self.live = self.live.saturating_sub(1);
+    }
+
+    /// A connection that was established since `begun`.
+    pub(super) fn opened(&mut self, life: &Life, begun: u64, is_client: bool) {
+        self.established += 1;
+        self.begin();
+        self.opening.add(life.t_open.saturating_sub(begun) / 1_000_000_000);
+        if is_client && life.t_connect != 0 {
+            self.connect.record(seconds(life.t_connect, life.t_open));
+        }
+        if !is_client && life.t_accept != 0 {
+            self.accept_wait.record(seconds(life.t_open, life.t_accept));
+        }
+    }
+
+    /// It turned out to be another row's.
+    pub(super) fn opened_not(&mut self) {
+        self.established = self.established.saturating_sub(1);
+        self.live = self.live.saturating_sub(1);
+    }
+
+    fn begin(&mut self) {
+        self.live += 1;
+        self.peak = self.peak.max(self.live);
+    }
+
+    /// A connection has ended, which spoke `protocol`. The window has begun at `begun`.
+    pub(super) fn closed(&mut self, life: &Life, protocol: Protocol, begun: u64) {
+        self.closed += 1;
+        self.live = self.live.saturating_sub(1);
+        *self.ended_by(life) += 1;
+        let readable = life.marks & mark::TLS == 0 && matches!(protocol, Protocol::Http | Protocol::Mysql);
+        let over = if life.t_end != 0 { life.t_end } else { life.t_closed };
+        if life.t_open != 0 {
+            self.lifetime.record(seconds(life.t_open, over.max(life.t_open)));
+            if readable {
+                self.per_connection.record(f64::from(life.exchanges));
+            }
+        }
+        if readable {
+            let (busy, idle) = share(life.busy, life.t_open.max(begun), over);
+            self.busy += busy;
+            self.idle += idle;
+        }
+        self.cut += u64::from(life.marks & mark::CUT != 0);
+        if life.farewell != 0 {
+            *self.farewells.entry(life.farewell).or_default() += 1;
+        }
+        if life.marks & mark::GONE != 0 {
+            self.gone(life);
+        }
+    }
+
+    /// Its client wrote to a connection that its server had ended.
+    pub(super) fn gone(&mut self, life: &Life) {
+        self.gone += 1;
+        self.gone_idle.record(life.idle as f64 / 1e9);
+        let by = match life.end {
+            _ if life.farewell != 0 => life.farewell.to_string(),
+            end::RESET => "reset".to_owned(),
+            _ => "fin".to_owned(),
+        };
+        *self.gone_by.entry(by).or_default() += 1;
+    }
+
+    pub(super) fn failed(&mut self, error: u8) {
+        *self.failed.entry(error).or_default() += 1;
+    }
+
+    /// Something is known of it, or of a connection that goes on.
+    pub(super) fn is_empty(&self) -> bool {
+        let counts =
+            [self.established, self.preexisting, self.closed, self.gone, self.live, self.now.connecting];
+        counts.iter().sum::<u64>() == 0 && self.failed.is_empty() && self.exchanges == 0
+    }
+
+    fn ended_by(&mut self, life: &Life) -> &mut u64 {
+        match life.end {
+            end::OURS | end::ABORTED => &mut self.closed_by.us,
+            end::PEERS => &mut self.closed_by.peer,
+            end::RESET => &mut self.closed_by.reset,
+            end::TIMEOUT | end::ERROR => &mut self.closed_by.timeout,
+            _ => &mut self.closed_by.unknown,
+        }
+    }
+
+    /// Adds another row that is shown as one with this.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.spoken.merge(&other.spoken);
+        self.touched = self.touched.max(other.touched);
+        self.live += other.live;
+        self.established += other.established;
+        self.preexisting += other.preexisting;
+        self.peak += other.peak;
+        self.closed += other.closed;
+        self.exchanges += other.exchanges;
+        self.busy += other.busy;
+        self.idle += other.idle;
+        self.cut += other.cut;
+        self.gone += other.gone;
+        self.opening.merge(&other.opening);
+        add(&mut self.failed, &other.failed);
+        add(&mut self.farewells, &other.farewells);
+        add(&mut self.gone_by, &other.gone_by);
+        for (ours, theirs) in [
+            (&mut self.per_connection, &other.per_connection),
+            (&mut self.connect, &other.connect),
+            (&mut self.handshake, &other.handshake),
+            (&mut self.lifetime, &other.lifetime),
+            (&mut self.accept_wait, &other.accept_wait),
+            (&mut self.gone_idle, &other.gone_idle),
+        ] {
+            ours.merge(theirs);
+        }
+        let (ours, theirs) = (&mut self.closed_by, &other.closed_by);
+        ours.us += theirs.us;
+        ours.peer += theirs.peer;
+        ours.reset += theirs.reset;
+        ours.timeout += theirs.timeout;
+        ours.unknown += theirs.unknown;
+        self.time_wait = sum(self.time_wait, other.time_wait);
+        self.transaction = self.transaction.max(other.transaction);
+        self.now.add(&other.now);
+    }
+
+    /// As the report has it; who and whom is the caller's.
+    pub(super) fn report(&self, is_client: bool) -> ConnectionRow {
+        let failed = |(error, n): (&u8, &u64)| {
+            (if *error == 0 { "abandoned".to_owned() } else { errno::of(*error) }, *n)
+        };
+        let failed: Counters = self.failed.iter().map(failed).collect();
+        let tried = self.established + failed.values().sum::<u64>() + self.now.connecting;
+        let ns = |ns: u64| ns as f64 / 1e9;
+        ConnectionRow {
+            protocol: self.spoken.name().to_owned(),
+            established: self.established,
+            attempted: if is_client { tried } else { 0 },
+            closed: self.closed,
+            failed,
+            closed_by: self.closed_by,
+            preexisting: self.preexisting,
+            live: self.live,
+            peak: self.peak,
+            exchanges: self.exchanges,
+            exchanges_per_connection: self.per_connection.snapshot(),
+            connect: self.connect.snapshot(),
+            handshake: self.handshake.snapshot(),
+            lifetime: self.lifetime.snapshot(),
+            accept_wait: self.accept_wait.snapshot(),
+            time_wait: self.time_wait,
+            busy_seconds: ns(self.busy + self.now.busy),
+            idle_seconds: ns(self.idle + self.now.idle),
+            opening_seconds: self.opening.count,
+            cut: self.cut,
+            gone: self.gone,
+            gone_idle: self.gone_idle.snapshot(),
+            gone_by: self.gone_by.clone(),
+            farewells: self.farewells.iter().map(|(number, n)| (number.to_string(), *n)).collect(),
+            waiting: self.now.waiting,
+            oldest_waiting: (self.now.waiting > 0).then(|| ns(self.now.oldest_waiting)),
+            open_transactions: self.now.open_transactions,
+            longest_open_transaction: self.transaction.map(ns),
+            ..ConnectionRow::default()
+        }
+    }
+}
+
+impl Now {
+    fn add(&mut self, other: &Self) {
+        self.connecting += other.connecting;
+        self.waiting += other.waiting;
+        self.oldest_waiting = self.oldest_waiting.max(other.oldest_waiting);
+        self.open_transactions += other.open_transactions;
+        self.busy += other.busy;
+        self.idle += other.idle;
+    }
+}
+
+/// Time within exchanges and without, of a connection that was seen from `from` to `to`, ns.
+pub(super) fn share(busy: u64, from: u64, to: u64) -> (u64, u64) {
+    let whole = to.saturating_sub(from);
+    let busy = busy.min(whole);
+    (busy, whole - busy)
+}
+
+fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    if a.is_none() && b.is_none() { None } else { Some(a.unwrap_or(0) + b.unwrap_or(0)) }
+}
+
+fn add<K: Ord + Clone>(to: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
+    for (key, n) in from {
+        *to.entry(key.clone()).or_default() += n;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn life() -> Life {
+        Life { t_connect: 9 * SECOND, t_open: 10 * SECOND, ..Life::default() }
+    }
+
+    #[test]
+    fn from_open_to_close() {
+        let mut row = Row::default();
+        row.opened(&life(), 5 * SECOND, true);
+        let open = row.report(true);
+        assert_eq!((open.established, open.live, open.peak, open.attempted), (1, 1, 1, 1));
+        assert_eq!(open.connect.unwrap().sum, 1.0);
+        let over = Life {
+            t_end: 14 * SECOND,
+            t_closed: 20 * SECOND,
+            busy: SECOND,
+            exchanges: 3,
+            end: end::OURS,
+            ..life()
+        };
+        row.closed(&over, Protocol::Http, 5 * SECOND);
+        let closed = row.report(true);
+        assert_eq!((closed.closed, closed.live, closed.closed_by.us), (1, 0, 1));
+        assert_eq!((closed.busy_seconds, closed.idle_seconds), (1.0, 3.0));
+        assert_eq!(closed.lifetime.unwrap().sum, 4.0);
+        assert_eq!(closed.exchanges_per_connection.unwrap().sum, 3.0);
+    }
+
+    #[test]
+    fn what_stood_before_us_has_no_lifetime_and_counts_within_the_window() {
+        let mut row = Row::default();
+        row.stood();
+        let over = Life { t_end: 12 * SECOND, busy: 60 * SECOND, end: end::PEERS, ..Life::default() };
+        row.closed(&over, Protocol::Mysql, 10 * SECOND);
+        let row = row.report(true);
+        assert_eq!((row.established, row.preexisting, row.live, row.closed_by.peer), (0, 1, 0, 1));
+        assert_eq!((row.lifetime, row.exchanges_per_connection), (None, None));
+        assert_eq!((row.busy_seconds, row.idle_seconds), (2.0, 0.0));
+    }
+
+    #[test]
+    fn what_was_encrypted_says_nothing_of_use() {
+        let mut row = Row::default();
+        row.opened(&life(), 0, true);
+        let over = Life { t_end: 14 * SECOND, marks: mark::TLS | mark::MYSQL, end: end::ABORTED, ..life() };
+        row.closed(&over, Protocol::Mysql, 0);
+        let row = row.report(true);
+        assert_eq!((row.exchanges_per_connection, row.busy_seconds, row.idle_seconds), (None, 0.0, 0.0));
+        assert_eq!(row.closed_by.us, 1);
+    }
+
+    #[test]
+    fn gone_by_what_the_server_did() {
+        let mut row = Row::default();
+        for (end, farewell, by) in
+            [(end::PEERS, 4031, "4031"), (end::RESET, 0, "reset"), (end::PEERS, 0, "fin")]
+        {
+            row.opened(&life(), 0, true);
+            let over = Life { end, farewell, marks: mark::GONE, idle: SECOND, t_end: 11 * SECOND, ..life() };
+            row.closed(&over, Protocol::Mysql, 0);
+            assert_eq!(row.report(true).gone_by[by], 1);
+        }
+        let row = row.report(true);
+        assert_eq!((row.gone, row.gone_idle.unwrap().p50), (3, 1.0));
+        assert_eq!(row.farewells, Counters::from([("4031".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn failures_by_name() {
+        let mut row = Row::default();
+        [111, 111, 99, 0].into_iter().for_each(|error| row.failed(error));
+        let row = row.report(true);
+        let want =
+            [("ECONNREFUSED", 2), ("EADDRNOTAVAIL", 1), ("abandoned", 1)].map(|(e, n)| (e.to_owned(), n));
+        assert_eq!(row.failed, Counters::from(want));
+        assert_eq!((row.attempted, row.established), (4, 0));
+    }
+
+    #[test]
+    fn seconds_are_counted_once_in_any_order() {
+        let mut seconds = Seconds::default();
+        [3, 3, 5, 4, 3, 5, 200, 199, 3].into_iter().for_each(|s| seconds.add(s));
+        // The last comes too late to be told from the first.
+        assert_eq!(seconds.count, 5);
+        let mut first = Seconds::default();
+        first.add(0);
+        first.add(0);
+        assert_eq!(first.count, 1);
+    }
+
+    #[test]
+    fn merged_rows_sum_up() {
+        let (mut one, mut other) = (Row::default(), Row::default());
+        one.opened(&life(), 0, false);
+        other.stood();
+        other.failed(111);
+        other.time_wait = Some(2);
+        one.merge(&other);
+        let row = one.report(false);
+        assert_eq!((row.established, row.preexisting, row.live, row.time_wait), (1, 1, 2, Some(2)));
+        assert_eq!(row.attempted, 0, "clients only");
+    }
+}

@@ -1,0 +1,193 @@
+//! The rows of connections while they grow, found by whose they are and where they go. Bounded: past
+//! [`MAX_ROWS`] a connection is summed up in one row for its service and role, and counted.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::address::Address;
+use super::protocol::Protocol;
+use super::row::Row;
+use crate::aggregate::{MAX_ROWS, OVERFLOW};
+use crate::report::{ConnectionRow, Role};
+
+/// Where a connection goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// A client's peer.
+    To(Address),
+    /// A server's own address, and the host that its peer is on.
+    At { own: Address, host: Address },
+    /// Anywhere: there is no more room.
+    Overflow,
+}
+
+/// Whose it is, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) service: Arc<str>,
+    pub(super) place: Place,
+    pub(super) netns: u32,
+    pub(super) role: Role,
+}
+
+/// All rows so far. A row keeps its number.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    numbers: FxHashMap<Key, u32>,
+    rows: Vec<(Key, Row)>,
+    /// Connections that are summed up with others for want of room.
+    pub(super) overflowed: u64,
+}
+
+impl Key {
+    pub(super) fn new(service: Arc<str>, role: Role, netns: u32, local: &Address, peer: &Address) -> Self {
+        let place = match role {
+            Role::Client => Place::To(peer.clone()),
+            Role::Server => Place::At { own: local.clone(), host: peer.host() },
+        };
+        Self { service, place, netns, role }
+    }
+
+    fn peer(&self) -> String {
+        match &self.place {
+            Place::To(peer) => peer.to_string(),
+            Place::At { host, .. } => host.host_text(),
+            Place::Overflow => OVERFLOW.to_owned(),
+        }
+    }
+}
+
+impl Rows {
+    /// The number of the row with this key, made if there is room; else of its service's row for the rest.
+    pub(super) fn number(&mut self, key: Key) -> u32 {
+        if let Some(number) = self.numbers.get(&key) {
+            return *number;
+        }
+        if self.rows.len() < MAX_ROWS {
+            return self.add(key);
+        }
+        self.overflowed += 1;
+        let rest = Key { place: Place::Overflow, netns: 0, ..key };
+        match self.numbers.get(&rest) {
+            Some(number) => *number,
+            None => self.add(rest),
+        }
+    }
+
+    fn add(&mut self, key: Key) -> u32 {
+        let number = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.rows.push((key.clone(), Row::default()));
+        self.numbers.insert(key, number);
+        number
+    }
+
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut Row> {
+        self.rows.get_mut(number as usize).map(|(_, row)| row)
+    }
+
+    pub(super) fn key(&self, number: u32) -> Option<&Key> {
+        self.rows.get(number as usize).map(|(key, _)| key)
+    }
+
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (&Key, &mut Row)> {
+        self.rows.iter_mut().map(|(key, row)| (&*key, row))
+    }
+
+    /// The rows in which something was seen since `since`, as the report has them: those that look the same in one, the
+    /// most connections first.
+    pub(super) fn report(&self, since: u64, wanted: impl Fn(Protocol) -> bool) -> Vec<ConnectionRow> {
+        let mut shown: FxHashMap<(&str, Role, String, Protocol, u32), Row> = FxHashMap::default();
+        let rows = self.rows.iter().filter(|(_, row)| row.touched >= since && !row.is_empty());
+        for (key, row) in rows.filter(|(_, row)| wanted(row.spoken.protocol())) {
+            let same = (&*key.service, key.role, key.peer(), row.spoken.protocol(), key.netns);
+            match shown.entry(same) {
+                std::collections::hash_map::Entry::Occupied(mut found) => found.get_mut().merge(row),
+                std::collections::hash_map::Entry::Vacant(room) => {
+                    room.insert(row.clone());
+                }
+            }
+        }
+        let rows = shown.into_iter().map(|((service, role, peer, _, netns), row)| ConnectionRow {
+            service: service.to_owned(),
+            role,
+            peer,
+            netns,
+            ..row.report(role == Role::Client)
+        });
+        let mut rows: Vec<_> = rows.collect();
+        let total =
+            |row: &ConnectionRow| row.established + row.preexisting + row.failed.values().sum::<u64>();
+        rows.sort_by(|a, b| {
+            let names = |row: &ConnectionRow| (row.service.clone(), row.role, row.peer.clone(), row.netns);
+            total(b).cmp(&total(a)).then_with(|| names(a).cmp(&names(b)))
+        });
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_ebpf::life::Life;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::Inet(text.parse().unwrap())
+    }
+
+    fn open(rows: &mut Rows, key: Key) -> u32 {
+        let number = rows.number(key);
+        rows.get(number).unwrap().opened(&Life { t_open: 1, ..Life::default() }, 0, false);
+        number
+    }
+
+    fn server(own: &str, peer: &str, netns: u32) -> Key {
+        Key::new("web".into(), Role::Server, netns, &address(own), &address(peer))
+    }
+
+    #[test]
+    fn peers_ports_are_one_row_and_namespaces_are_not() {
+        let mut rows = Rows::default();
+        open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1000", 1));
+        open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1001", 1));
+        open(&mut rows, server("10.0.0.1:81", "10.0.0.9:1002", 1));
+        open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1000", 2));
+        let shown = rows.report(0, |_| true);
+        let seen: Vec<_> = shown.iter().map(|r| (r.peer.as_str(), r.netns, r.established)).collect();
+        assert_eq!(seen, [("10.0.0.9", 1, 3), ("10.0.0.9", 2, 1)]);
+    }
+
+    #[test]
+    fn a_port_that_speaks_something_else_is_another_row() {
+        let mut rows = Rows::default();
+        open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1000", 1));
+        let mysql = open(&mut rows, server("10.0.0.1:3306", "10.0.0.9:1000", 1));
+        rows.get(mysql).unwrap().spoken.note(Protocol::Unknown, Protocol::Mysql);
+        let mut shown: Vec<_> = rows.report(0, |_| true).into_iter().map(|r| r.protocol).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, ["mysql", "unknown"]);
+        assert_eq!(rows.report(0, |p| p == Protocol::Mysql).len(), 1);
+    }
+
+    #[test]
+    fn many_hosts_do_not_make_many_rows() {
+        let mut rows = Rows::default();
+        for n in 0..3 * MAX_ROWS as u32 {
+            let peer = std::net::Ipv4Addr::from(n);
+            open(&mut rows, server("10.0.0.1:80", &format!("{peer}:1000"), 1));
+        }
+        assert_eq!(rows.rows.len(), MAX_ROWS + 1);
+        assert_eq!(rows.overflowed, 2 * MAX_ROWS as u64);
+        let shown = rows.report(0, |_| true);
+        assert_eq!((shown[0].peer.as_str(), shown[0].established), (OVERFLOW, 2 * MAX_ROWS as u64));
+        assert_eq!(shown.iter().map(|row| row.established).sum::<u64>(), 3 * MAX_ROWS as u64);
+    }
+
+    #[test]
+    fn an_empty_row_is_not_shown() {
+        let mut rows = Rows::default();
+        rows.number(server("10.0.0.1:80", "10.0.0.9:1000", 1));
+        assert!(rows.report(0, |_| true).is_empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! What one connection of the kernel's table says at one moment: is a request under way on it, for how long, and does
+//! anybody work on it? Pure.
+
+use profiler_ebpf::conn::{Conn, mark, state};
+use profiler_ebpf::life;
+use profiler_ebpf::mysql::settled;
+use profiler_ebpf::record::{flag, proto, role};
+use profiler_ebpf::scan;
+
+/// A reply whose bytes still came so shortly ago is on its way, ns.
+const FLOWING_NS: u64 = 1_000_000_000;
+
+/// A request without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UnderWay {
+    /// With those that wait behind it.
+    pub(super) requests: u64,
+    /// Its begin, ns.
+    pub(super) since: u64,
+    /// When it was read or written first; None where nobody has read it yet.
+    pub(super) read: Option<u64>,
+    /// The last byte of its answer so far, 0 where none came.
+    pub(super) answered: u64,
+}
+
+/// The request under way on a connection; streams, which go on by their nature, are none.
+pub(super) fn under_way(conn: &Conn) -> Option<UnderWay> {
+    if is_over(conn) {
+        return None;
+    }
+    let record = &conn.record;
+    if is_readable(conn)
+        && (conn.state == state::REQUEST || conn.state == state::RESPONSE && !is_complete(conn))
+    {
+        if record.flags & (flag::STREAM | flag::ORPHAN) != 0 || record.request.t_start == 0 {
+            return None;
+        }
+        let start = record.request.t_start;
+        let arrived = record.request.t_arrive;
+        return Some(UnderWay {
+            requests: 1 + u64::from(conn.waiting),
+            since: if arrived != 0 { arrived } else { start },
+            read: Some(start),
+            answered: if conn.state == state::RESPONSE { record.t_last } else { 0 },
+        });
+    }
+    // A FIN announces itself as data do: it is no request.
+    let ended = conn.life.t_end;
+    let unread = record.role == role::SERVER
+        && conn.t_ready != 0
+        && record.flags & flag::STREAM == 0
+        && (ended == 0 || conn.t_ready < ended);
+    unread.then_some(UnderWay { requests: 1, since: conn.t_ready, read: None, answered: 0 })
+}
+
+/// Whether a client waits for this answer: no byte of it came for a while.
+pub(super) fn waits(request: &UnderWay, now: u64) -> bool {
+    request.answered == 0 || now.saturating_sub(request.answered) >= FLOWING_NS
+}
+
+/// Whether a client's connect() has no answer yet.
+pub(super) fn is_connecting(conn: &Conn) -> bool {
+    conn.life.t_connect != 0 && conn.life.t_open == 0 && !is_over(conn)
+}
+
+fn is_over(conn: &Conn) -> bool {
+    conn.t_closed != 0 || conn.life.marks & life::mark::CLOSED != 0
+}
+
+/// What it carries can be read.
+pub(super) fn is_readable(conn: &Conn) -> bool {
+    (conn.record.proto == proto::HTTP || conn.record.proto == proto::MYSQL)
+        && !conn.has(mark::OPAQUE)
+        && conn.life.marks & life::mark::TLS == 0
+}
+
+/// Whether the reply has ended as far as its last bytes tell: what follows will say so, or the sweep.
+fn is_complete(conn: &Conn) -> bool {
+    if conn.record.proto == proto::MYSQL {
+        return settled(conn);
+    }
+    let replies = &conn.halves[usize::from(conn.record.role == role::SERVER)];
+    replies.phase == scan::phase::UNFRAMED && scan::is_last_chunk(replies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conn(role: u8, state: u8) -> Conn {
+        // SAFETY: plain numbers.
+        let mut conn: Conn = unsafe { std::mem::zeroed() };
+        (conn.record.proto, conn.record.role, conn.state) = (proto::HTTP, role, state);
+        (conn.record.request.t_arrive, conn.record.request.t_start) = (100, 120);
+        conn
+    }
+
+    #[test]
+    fn a_request_that_is_worked_on() {
+        let mut c = conn(role::SERVER, state::REQUEST);
+        c.waiting = 2;
+        let want = UnderWay { requests: 3, since: 100, read: Some(120), answered: 0 };
+        assert_eq!(under_way(&c), Some(want));
+        (c.state, c.record.t_last) = (state::RESPONSE, 300);
+        assert_eq!(under_way(&c).map(|request| request.answered), Some(300));
+        c.record.flags |= flag::STREAM;
+        assert_eq!(under_way(&c), None, "a stream");
+        assert_eq!(under_way(&conn(role::SERVER, state::IDLE)), None);
+    }
+
+    #[test]
+    fn a_request_that_nobody_has_read() {
+        let mut c = conn(role::SERVER, state::IDLE);
+        (c.record.proto, c.t_ready) = (proto::UNKNOWN, 200);
+        let unread = UnderWay { requests: 1, since: 200, read: None, answered: 0 };
+        assert_eq!(under_way(&c), Some(unread));
+        c.life.t_end = 200;
+        assert_eq!(under_way(&c), None, "the peer has closed it, that is all");
+        c.life.t_end = 201;
+        assert_eq!(under_way(&c), Some(unread), "closed after it was asked");
+        c.record.role = role::CLIENT;
+        assert_eq!(under_way(&c), None, "an answer is no request");
+    }
+
+    #[test]
+    fn what_is_over_has_no_request() {
+        let mut c = conn(role::CLIENT, state::REQUEST);
+        assert!(under_way(&c).is_some());
+        c.t_closed = 500;
+        assert_eq!(under_way(&c), None);
+    }
+
+    #[test]
+    fn a_client_waits_when_no_byte_comes() {
+        let request = UnderWay { requests: 1, since: 1, read: Some(1), answered: 0 };
+        assert!(waits(&request, 2));
+        let flowing = UnderWay { answered: FLOWING_NS, ..request };
+        assert!(!waits(&flowing, FLOWING_NS + 1) && waits(&flowing, 2 * FLOWING_NS));
+    }
+
+    #[test]
+    fn connects_under_way() {
+        let mut c = conn(role::CLIENT, state::IDLE);
+        assert!(!is_connecting(&c));
+        c.life.t_connect = 5;
+        assert!(is_connecting(&c));
+        c.life.t_open = 6;
+        assert!(!is_connecting(&c));
+    }
+}

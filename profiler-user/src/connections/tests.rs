@@ -1,0 +1,323 @@
+//! The stage as a whole: events and exchanges in, rows out.
+
+use std::net::Ipv4Addr;
+
+use profiler_ebpf::conn::state;
+use profiler_ebpf::life::end;
+use profiler_ebpf::record::{kind, proto};
+
+use super::snapshot::{Listening, Open, Snapshot};
+use super::*;
+use crate::exchange::Times;
+
+const SECOND: u64 = 1_000_000_000;
+const NETNS: u32 = 1;
+
+fn stage() -> Connections {
+    Connections::new(1_000, SECOND)
+}
+
+fn bytes(ip: [u8; 4]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&ip);
+    bytes
+}
+
+/// An event of the connection with this number, of a client of 10.0.0.2:3306 or of a server on port 80.
+fn event(what: u8, role: u8, number: u16, life: Life) -> Event {
+    let (lport, rport) = if role == role::SERVER { (80, number) } else { (number, 3_306) };
+    Event {
+        kind: kind::CONNECTION,
+        netns: NETNS,
+        sk: u64::from(number),
+        born: 7,
+        laddr: bytes([10, 0, 0, 1]),
+        raddr: bytes([10, 0, 0, 2]),
+        family: libc::AF_INET as u16,
+        lport,
+        rport,
+        proto: proto::UNKNOWN,
+        role,
+        what,
+        pad: [0; 7],
+        time: 2 * SECOND,
+        life,
+    }
+}
+
+fn feed(stage: &mut Connections, event: &Event, service: Option<&str>) {
+    let subject = stage.subject_of(event, &"".into());
+    stage.event(event, &subject, service.map(Into::into));
+}
+
+fn opened() -> Life {
+    Life { t_connect: SECOND, t_open: 2 * SECOND, pid: 42, tid: 43, marks: mark::OPENED, ..Life::default() }
+}
+
+fn record(event: &Event) -> Record {
+    // SAFETY: plain numbers.
+    let mut record: Record = unsafe { std::mem::zeroed() };
+    (record.sk, record.born, record.netns, record.family) = (event.sk, event.born, event.netns, event.family);
+    (record.laddr, record.raddr) = (event.laddr, event.raddr);
+    (record.lport, record.rport, record.role) = (event.lport, event.rport, event.role);
+    record
+}
+
+fn mysql(role: Role, start: u64, last: u64, in_transaction: Option<bool>) -> Exchange {
+    Exchange {
+        pid: 42,
+        tid: 43,
+        comm: String::new(),
+        role,
+        local: String::new(),
+        peer: String::new(),
+        local_port: 0,
+        peer_port: 0,
+        times: Times { start: Some(start), arrival: Some(start), last, ..Times::default() },
+        request_bytes: 1,
+        response_bytes: 1,
+        transport_error: None,
+        stream: false,
+        truncated: false,
+        call: Call::Mysql(MysqlCall { command: "query", in_transaction, ..MysqlCall::default() }),
+    }
+}
+
+fn all(stage: &Connections) -> Vec<ConnectionRow> {
+    stage.rows(0, |_| true)
+}
+
+fn only(stage: &Connections) -> ConnectionRow {
+    let mut rows = all(stage);
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    rows.remove(0)
+}
+
+#[test]
+fn many_short_connections_leave_nothing_behind() {
+    let mut stage = stage();
+    for number in 1..=5_000_u16 {
+        feed(&mut stage, &event(what::OPENED, role::CLIENT, number, opened()), Some("app"));
+        let over = Life { t_end: 3 * SECOND, end: end::OURS, ..opened() };
+        feed(&mut stage, &event(what::CLOSED, role::CLIENT, number, over), Some("app"));
+    }
+    let row = only(&stage);
+    assert_eq!((row.established, row.closed, row.live, row.peak), (5_000, 5_000, 0, 1));
+    assert_eq!((row.peer.as_str(), row.attempted, row.closed_by.us), ("10.0.0.2:3306", 5_000, 5_000));
+    assert_eq!(stage.table.len(), 0);
+}
+
+#[test]
+fn more_than_there_is_room_for_are_counted_all_the_same() {
+    let mut stage = Connections::new(10, 0);
+    for number in 1..=20 {
+        feed(&mut stage, &event(what::OPENED, role::CLIENT, number, opened()), Some("app"));
+    }
+    assert_eq!(stage.table.len(), 10);
+    for number in 1..=20 {
+        feed(&mut stage, &event(what::CLOSED, role::CLIENT, number, opened()), Some("app"));
+    }
+    let row = only(&stage);
+    assert_eq!((row.established, row.closed, row.live, row.peak), (20, 20, 0, 20));
+}
+
+#[test]
+fn what_nobody_accepted_is_no_connection_of_a_service() {
+    let mut stage = stage();
+    let life = Life { marks: 0, pid: 0, ..opened() };
+    feed(&mut stage, &event(what::CLOSED, role::SERVER, 5, life), None);
+    assert!(all(&stage).is_empty());
+}
+
+#[test]
+fn what_is_not_wanted_is_not_shown() {
+    let mut stage = stage();
+    for what in [what::OPENED, what::CLOSED, what::FAILED, what::GONE] {
+        feed(&mut stage, &event(what, role::CLIENT, 5, opened()), None);
+    }
+    assert!(all(&stage).is_empty());
+    feed(&mut stage, &event(what::OPENED, role::CLIENT, 5, opened()), Some("app"));
+    assert!(stage.rows(0, |protocol| protocol == "mysql").is_empty(), "nothing says that it is MySQL");
+}
+
+#[test]
+fn failures_take_the_protocol_of_those_that_were_used() {
+    let mut stage = stage();
+    let refused = Life { t_open: 0, error: 111, ..opened() };
+    feed(&mut stage, &event(what::FAILED, role::CLIENT, 5, refused), Some("app"));
+    assert_eq!(only(&stage).protocol, "unknown");
+    let open = event(what::OPENED, role::CLIENT, 6, opened());
+    feed(&mut stage, &open, Some("app"));
+    stage.exchange(&record(&open), &mut mysql(Role::Client, 1, 2, None));
+    let row = only(&stage);
+    assert_eq!((row.protocol.as_str(), row.attempted, row.established, row.exchanges), ("mysql", 2, 1, 1));
+    assert_eq!(row.failed["ECONNREFUSED"], 1);
+}
+
+#[test]
+fn a_server_that_was_there_before_is_found_by_its_listener() {
+    let mut stage = stage();
+    let own: std::net::SocketAddr = (Ipv4Addr::new(10, 0, 0, 1), 80).into();
+    let peer: std::net::SocketAddr = (Ipv4Addr::new(10, 0, 0, 2), 5).into();
+    let any = Address::Inet((Ipv4Addr::UNSPECIFIED, 80).into());
+    let snapshot = Snapshot {
+        open: vec![Open::tcp(NETNS, own, peer, 9)],
+        listening: vec![Listening { address: any, netns: NETNS, backlog: 2, pid: Some(42), inode: 8 }],
+    };
+    stage.stood(&snapshot, |_, _| Some("web".into()));
+    stage.name_listeners(|pid, _| Some(format!("of {pid}").into()));
+    let row = only(&stage);
+    assert_eq!((row.role, row.peer.as_str(), row.preexisting, row.live), (Role::Server, "10.0.0.2", 1, 1));
+    let listeners = stage.listener_rows(0, 2 * SECOND, |_| true, |_| None);
+    assert_eq!((listeners[0].service.as_str(), listeners[0].backlog), ("of 42", 2));
+    // Its first use is not another connection, and its role was not known to the kernel half.
+    let stood = Life { t_open: 0, pid: 42, ..Life::default() };
+    let mut first = event(what::OPENED, role::SERVER, 5, stood);
+    first.role = role::UNKNOWN;
+    feed(&mut stage, &first, Some("web"));
+    let row = only(&stage);
+    assert_eq!((row.role, row.preexisting, row.live, row.peak), (Role::Server, 1, 1, 1));
+    feed(&mut stage, &event(what::CLOSED, role::SERVER, 5, stood), Some("web"));
+    assert_eq!((only(&stage).live, only(&stage).closed), (0, 1));
+}
+
+#[test]
+fn one_of_the_snapshot_that_nobody_uses_still_ends() {
+    let mut stage = stage();
+    let (own, peer) = ((Ipv4Addr::new(10, 0, 0, 1), 5), (Ipv4Addr::new(10, 0, 0, 2), 3_306));
+    let other = (Ipv4Addr::new(10, 0, 0, 1), 6);
+    let open = [own, other].map(|own| Open::tcp(NETNS, own.into(), peer.into(), 9));
+    let snapshot = Snapshot { open: open.to_vec(), listening: Vec::new() };
+    stage.stood(&snapshot, |_, _| Some("app".into()));
+    let life = Life { end: end::PEERS, ..Life::default() };
+    feed(&mut stage, &event(what::CLOSED, role::CLIENT, 5, life), None);
+    let row = only(&stage);
+    assert_eq!((row.preexisting, row.live, row.closed, row.closed_by.peer), (2, 1, 1, 1));
+    // The other one was gone before the hooks spoke.
+    stage.left(&standing::Left::default());
+    let row = only(&stage);
+    assert_eq!((row.preexisting, row.live, row.time_wait), (1, 0, Some(0)));
+}
+
+#[test]
+fn the_first_request_of_a_connection_has_waited_for_accept() {
+    let mut stage = stage();
+    let life = Life { t_accept: 5 * SECOND, ..opened() };
+    let open = event(what::OPENED, role::SERVER, 5, life);
+    feed(&mut stage, &open, Some("web"));
+    let mut first = mysql(Role::Server, 6 * SECOND, 8 * SECOND, None);
+    stage.exchange(&record(&open), &mut first);
+    assert_eq!((first.times.opened, first.times.accepted), (Some(2 * SECOND), Some(5 * SECOND)));
+    let mut second = mysql(Role::Server, 9 * SECOND, 10 * SECOND, None);
+    stage.exchange(&record(&open), &mut second);
+    assert_eq!((second.times.opened, second.times.accepted), (None, None));
+    assert_eq!(only(&stage).accept_wait.unwrap().sum, 3.0);
+    let listeners = stage.listener_rows(0, 11 * SECOND, |_| true, |_| None);
+    let l = &listeners[0];
+    assert_eq!((l.address.as_str(), l.requests, l.workers), ("10.0.0.1:80", 2, 1));
+    assert_eq!((l.concurrency, l.accept_wait.unwrap().count), (0.3, 1));
+}
+
+#[test]
+fn a_session_that_stays_in_its_transaction() {
+    let mut stage = stage();
+    let open = event(what::OPENED, role::CLIENT, 5, opened());
+    feed(&mut stage, &open, Some("app"));
+    let record = record(&open);
+    stage.exchange(&record, &mut mysql(Role::Client, 2 * SECOND, 3 * SECOND, Some(true)));
+    // SAFETY: plain numbers.
+    let mut conn: Conn = unsafe { std::mem::zeroed() };
+    (conn.record, conn.life) = (record, open.life);
+    (conn.record.proto, conn.state) = (proto::MYSQL, state::IDLE);
+    let survey = |stage: &mut Connections, now: u64| {
+        stage.survey();
+        stage.see(&conn, now * SECOND);
+        stage.surveyed(now * SECOND);
+    };
+    survey(&mut stage, 10);
+    let row = only(&stage);
+    assert_eq!((row.open_transactions, row.longest_open_transaction), (1, Some(7.0)));
+    assert_eq!((row.busy_seconds, row.idle_seconds), (0.0, 8.0));
+    // It goes on without a word about it in an error, then it ends.
+    stage.exchange(&record, &mut mysql(Role::Client, 12 * SECOND, 13 * SECOND, None));
+    survey(&mut stage, 14);
+    assert_eq!((only(&stage).open_transactions, only(&stage).longest_open_transaction), (1, Some(9.0)));
+    stage.exchange(&record, &mut mysql(Role::Client, 15 * SECOND, 16 * SECOND, Some(false)));
+    survey(&mut stage, 30);
+    assert_eq!((only(&stage).open_transactions, only(&stage).longest_open_transaction), (0, Some(9.0)));
+}
+
+#[test]
+fn requests_that_wait_are_seen_while_they_do() {
+    let mut stage = stage();
+    let (client, server) =
+        (event(what::OPENED, role::CLIENT, 5, opened()), event(what::OPENED, role::SERVER, 6, opened()));
+    feed(&mut stage, &client, Some("app"));
+    feed(&mut stage, &server, Some("web"));
+    stage.survey();
+    for event in [&client, &server] {
+        // SAFETY: plain numbers.
+        let mut conn: Conn = unsafe { std::mem::zeroed() };
+        (conn.record, conn.life) = (record(event), event.life);
+        (conn.record.proto, conn.state) = (proto::HTTP, state::REQUEST);
+        conn.record.request.t_start = 4 * SECOND;
+        stage.see(&conn, 10 * SECOND);
+    }
+    // And one that nobody has accepted yet.
+    // SAFETY: plain numbers.
+    let mut waits: Conn = unsafe { std::mem::zeroed() };
+    waits.record = record(&event(what::OPENED, role::SERVER, 7, Life::default()));
+    waits.t_ready = 3 * SECOND;
+    stage.see(&waits, 10 * SECOND);
+    stage.surveyed(10 * SECOND);
+    let rows = all(&stage);
+    let row = rows.iter().find(|row| row.service == "app").unwrap();
+    assert_eq!((row.waiting, row.oldest_waiting), (1, Some(6.0)));
+    assert_eq!(rows.iter().find(|row| row.service == "web").unwrap().waiting, 0);
+    let listeners = stage.listener_rows(0, 10 * SECOND, |_| true, |_| None);
+    let l = &listeners[0];
+    assert_eq!((l.in_flight, l.peak_in_flight, l.unread, l.oldest_waiting), (2, 2, 1, Some(7.0)));
+    assert_eq!((l.silent, l.longest_silence, l.requests), (Some(9.0), 7.0, 0));
+}
+
+#[test]
+fn a_side_that_was_guessed_wrong_is_mended() {
+    let mut stage = stage();
+    let mut open = event(what::OPENED, role::SERVER, 5, Life { t_open: 0, ..opened() });
+    open.role = role::UNKNOWN;
+    feed(&mut stage, &open, Some("web"));
+    assert_eq!(only(&stage).role, Role::Client);
+    stage.exchange(&record(&open), &mut mysql(Role::Server, 3 * SECOND, 4 * SECOND, None));
+    let row = only(&stage);
+    assert_eq!((row.role, row.preexisting, row.live, row.exchanges), (Role::Server, 1, 1, 1));
+}
+
+#[test]
+fn connections_whose_end_was_not_heard_do_not_stay() {
+    let mut stage = stage();
+    feed(&mut stage, &event(what::OPENED, role::CLIENT, 5, opened()), Some("app"));
+    for now in 1..100 {
+        stage.survey();
+        stage.surveyed(now * SECOND);
+    }
+    assert_eq!((only(&stage).live, stage.table.len()), (0, 0));
+}
+
+#[test]
+fn told_one_by_one_only_where_somebody_listens() {
+    let mut stage = stage();
+    feed(&mut stage, &event(what::OPENED, role::CLIENT, 5, opened()), Some("app"));
+    assert!(stage.take().is_empty());
+    stage.telling = true;
+    feed(&mut stage, &event(what::GONE, role::CLIENT, 5, opened()), Some("app"));
+    let told = stage.take();
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (told[0].what, &*told[0].service, told[0].peer.as_str()),
+        (what::GONE, "app", "10.0.0.2:3306")
+    );
+    for _ in 0..2 * MOST_TOLD {
+        feed(&mut stage, &event(what::GONE, role::CLIENT, 5, opened()), Some("app"));
+    }
+    assert_eq!((stage.take().len(), stage.untold), (MOST_TOLD, MOST_TOLD as u64));
+}
