@@ -352,8 +352,10 @@ pub struct ConnectionRow {
     pub idle_seconds: f64,
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
-    /// Ended in the middle of an exchange.
+    /// Ended in the middle of an exchange, and by what.
     pub cut: u64,
+    #[serde(default)]
+    pub cut_by: ClosedBy,
     /// Clients: the server ended them, and the client then wrote to them.
     pub gone: u64,
     /// How long those had been idle when the server ended them.

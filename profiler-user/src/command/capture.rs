@@ -181,6 +181,7 @@ impl Capture {
         let http = if event_loops.is_empty() { Vec::new() } else { self.pipeline.aggregator.http_rows() };
         let facts = Facts {
             window: &window,
+            cpus: cpus(),
             services: &services,
             http: &http,
             mysql: &[],
@@ -411,7 +412,12 @@ pub fn host() -> Host {
     Host {
         name: line("/proc/sys/kernel/hostname").unwrap_or_default(),
         kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
-        cpus: std::thread::available_parallelism().map_or(0, |n| n.get() as u32),
+        cpus: cpus(),
         boot_id: line("/proc/sys/kernel/random/boot_id"),
     }
+}
+
+/// CPUs that there are; 0 if nobody knows.
+fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(0, |n| n.get() as u32)
 }

@@ -115,7 +115,7 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, service: &'a str, stalled: &S
         seen: stalled.seen(),
         ongoing: stalled.ongoing(),
         count: stalls,
-        stalled: stalled.sum(held),
+        weight: stalled.sum(held),
     }
 }
 

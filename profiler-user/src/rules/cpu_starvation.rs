@@ -165,7 +165,6 @@ fn said<'a>(
     }
     evidence.insert("throttled_seconds".into(), json!(throttled));
     let pid = if stalled.is_empty() { loops.first().map_or(0, |row| row.pid) } else { stalled.pid() };
-    let whole = || (facts.window.start.clone(), facts.window.end.clone());
     Said {
         rule,
         service,
@@ -174,10 +173,10 @@ fn said<'a>(
         detail: sentences.join(" "),
         evidence,
         advice: if is_throttled { advice::throttling(pid) } else { advice::starvation() },
-        seen: if stalled.is_empty() { whole() } else { stalled.seen() },
+        seen: if stalled.is_empty() { facts.whole() } else { stalled.seen() },
         ongoing: stalled.stalls().any(|stall: &Stall| stall.ongoing),
         count: count.max(1),
-        stalled: sum,
+        weight: sum,
     }
 }
 

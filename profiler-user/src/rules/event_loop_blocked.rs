@@ -12,7 +12,7 @@ use super::{
     Facts, Rule, Said, Verdict, advice, blocking_query, cpu_starvation, event_loop_lag, interpreter_lock,
 };
 use crate::output::style::units::{self, duration};
-use crate::report::{HttpRow, LoopRow, Role, Severity};
+use crate::report::{LoopRow, Severity};
 use crate::stall::cause::Cause;
 
 pub(super) const ID: &str = "event-loop-blocked";
@@ -77,8 +77,7 @@ impl Rule for EventLoopBlocked {
 
 /// Whether the stalls are turns much like the others, which many short requests fill together.
 fn is_crowd(facts: &Facts<'_>, service: &str, loops: &[&LoopRow], stalled: &Stalled<'_>) -> bool {
-    let of_it = |row: &&HttpRow| row.role == Role::Server && row.service == service;
-    let requests = facts.http.iter().filter(of_it).map(|row| row.count).sum();
+    let (requests, _) = facts.served(service);
     let turn = loops.iter().filter_map(|row| row.turn).map(|turn| turn.p50).fold(0.0, f64::max);
     stalled.stalls().all(|stall| blame(stall) == Cause::Cpu)
         && stalled.longest() <= event_loop_lag::ALIKE * turn
@@ -159,7 +158,7 @@ fn said<'a>(
         seen: stalled.seen(),
         ongoing: stalled.ongoing(),
         count,
-        stalled: sum,
+        weight: sum,
     }
 }
 
@@ -169,6 +168,7 @@ mod tests {
         blocked, distribution, findings, http_row, judged, sleep, stall, with_stalls,
     };
     use super::*;
+    use crate::report::HttpRow;
     use crate::stall::{Confidence, Kind};
 
     #[test]

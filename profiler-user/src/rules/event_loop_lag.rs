@@ -8,7 +8,7 @@
 use serde_json::json;
 
 use super::thresholds::{Threshold, Thresholds, Unit};
-use super::{Facts, Rule, Said, Verdict, advice, cpu_starvation, event_loop_blocked};
+use super::{Facts, Rule, Said, Verdict, advice, cpu_starvation, event_loop_blocked, evidence};
 use crate::output::style::units::{self, duration};
 use crate::report::{Distribution, HttpRow, LoopRow, Role, Severity};
 
@@ -178,7 +178,7 @@ fn said<'a>(
         waits.collect::<Vec<_>>().join(", "),
         if busy.is_empty() { String::new() } else { format!(" Most time is served on {}.", busy.join(", ")) },
     );
-    let evidence = [
+    let evidence = evidence([
         ("turn_p50_seconds", json!(turn.p50)),
         ("turn_p99_seconds", json!(turn.p99)),
         ("turn_max_seconds", json!(turn.max)),
@@ -188,20 +188,14 @@ fn said<'a>(
         ("late_share_at_least", json!(percent / 100.0)),
         ("queue_threshold_seconds", json!(limit)),
         ("routes", json!(busy)),
-    ];
+    ]);
     let pid = row.map_or(0, |row| row.pid);
     Said {
-        rule,
-        service,
-        subject: "event loop".into(),
         title,
         detail,
-        evidence: evidence.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        evidence,
         advice: next_step(super::stalled::runtime(facts.service(service)), pid),
-        seen: (facts.window.start.clone(), facts.window.end.clone()),
-        ongoing: false,
-        count: 1,
-        stalled: 0.0,
+        ..Said::of(rule, facts, service, "event loop")
     }
 }
 

@@ -8,14 +8,26 @@
 pub mod active;
 mod advice;
 mod blocking_query;
+mod connection_churn;
+mod connection_failures;
+mod connection_held;
+mod connection_per_request;
 mod cpu_starvation;
 mod culprit;
 mod event_loop_blocked;
 mod event_loop_lag;
 mod interpreter_lock;
+mod listening;
+mod missing_timeout;
+mod peer;
+mod pool_exhausted;
+mod queue_buildup;
 #[cfg(test)]
 pub(crate) mod sample;
+mod server_gone_away;
+mod single_worker;
 mod stalled;
+mod stuck_server;
 #[cfg(test)]
 mod tests;
 pub mod thresholds;
@@ -29,8 +41,8 @@ pub use stalled::is_told;
 use thresholds::{Threshold, Thresholds};
 
 use crate::report::{
-    ConnectionRow, Finding, HttpRow, ListenerRow, LoopRow, MysqlRow, Report, Service, Severity, Undecided,
-    Window,
+    ConnectionRow, Finding, HttpRow, ListenerRow, LoopRow, MysqlRow, Report, Role, Service, Severity,
+    Undecided, Window,
 };
 
 /// All rules.
@@ -40,12 +52,24 @@ pub static ALL: &[&dyn Rule] = &[
     &interpreter_lock::InterpreterLock,
     &cpu_starvation::CpuStarvation,
     &event_loop_lag::EventLoopLag,
+    &connection_per_request::ConnectionPerRequest,
+    &connection_churn::ConnectionChurn,
+    &connection_failures::ConnectionFailures,
+    &server_gone_away::ServerGoneAway,
+    &pool_exhausted::PoolExhausted,
+    &connection_held::ConnectionHeld,
+    &missing_timeout::MissingTimeout,
+    &queue_buildup::QueueBuildup,
+    &single_worker::SingleWorker,
+    &stuck_server::StuckServer,
 ];
 
 /// What rules judge: a part of a recording, or all of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     pub window: &'a Window,
+    /// Of the host.
+    pub cpus: u32,
     pub services: &'a [Service],
     pub http: &'a [HttpRow],
     pub mysql: &'a [MysqlRow],
@@ -63,7 +87,12 @@ pub trait Rule: std::fmt::Debug + Sync {
 
     fn thresholds(&self) -> &'static [Threshold];
 
-    /// Rules whose findings may be the reason for this one's.
+    /// What its findings are about.
+    fn about(&self) -> About {
+        About::Loop
+    }
+
+    /// Rules whose findings may be the reason for this one's, the likeliest first.
     fn reasons(&self) -> &'static [&'static str] {
         &[]
     }
@@ -75,14 +104,33 @@ pub trait Rule: std::fmt::Debug + Sync {
 
     /// Adds what it finds.
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict);
+
+    /// Adds what is so now, while a recording goes on.
+    fn judge_live(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
+        if !self.takes_all() {
+            self.judge(facts, thresholds, verdict);
+        }
+    }
+}
+
+/// What a finding is about: its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The stalls of a service's event loops; it weighs their seconds.
+    Loop,
+    /// The connections to a peer.
+    Peer,
+    /// A listening socket.
+    Listener,
 }
 
 /// A finding, and what it weighs against others of its severity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     pub finding: Finding,
-    /// Seconds of stalls that it is about.
-    pub stalled: f64,
+    pub about: About,
+    /// Seconds that it is about: of stalls, of waits, of work that need not be.
+    pub weight: f64,
 }
 
 /// What rules have to say of the facts.
@@ -107,27 +155,24 @@ struct Said<'a> {
     seen: (String, String),
     ongoing: bool,
     count: u64,
-    stalled: f64,
+    weight: f64,
 }
 
 /// Applies all rules that are on to a whole recording.
 pub fn judge(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
-    apply(ALL.iter(), facts, thresholds)
+    apply(thresholds, |rule, verdict| rule.judge(facts, thresholds, verdict))
 }
 
-/// Applies those that are on to what is known of a recording that goes on: its loops with the stalls of the last while.
+/// Applies those that are on to what is known of a recording that goes on: its loops with the stalls of the last while,
+/// its connections and listeners as they are.
 pub fn judge_live(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
-    apply(ALL.iter().filter(|rule| !rule.takes_all()), facts, thresholds)
+    apply(thresholds, |rule, verdict| rule.judge_live(facts, thresholds, verdict))
 }
 
-fn apply<'a>(
-    rules: impl Iterator<Item = &'a &'static dyn Rule>,
-    facts: &Facts<'_>,
-    thresholds: &Thresholds,
-) -> Verdict {
+fn apply(thresholds: &Thresholds, judge: impl Fn(&dyn Rule, &mut Verdict)) -> Verdict {
     let mut verdict = Verdict::default();
-    for rule in rules.filter(|rule| thresholds.enabled(rule.id())) {
-        rule.judge(facts, thresholds, &mut verdict);
+    for rule in ALL.iter().filter(|rule| thresholds.enabled(rule.id())) {
+        judge(*rule, &mut verdict);
     }
     verdict.explain();
     verdict.sort();
@@ -138,6 +183,7 @@ impl<'a> Facts<'a> {
     pub fn of(report: &'a Report) -> Self {
         Self {
             window: &report.window,
+            cpus: report.host.cpus,
             services: &report.services,
             http: &report.http,
             mysql: &report.mysql,
@@ -156,6 +202,19 @@ impl<'a> Facts<'a> {
         self.service(id).map(|service| service.name.as_str()).filter(|name| !name.is_empty()).unwrap_or(id)
     }
 
+    /// Its begin and its end.
+    fn whole(&self) -> (String, String) {
+        (self.window.start.clone(), self.window.end.clone())
+    }
+
+    /// The HTTP requests that a service has answered, and the seconds that they took in sum.
+    fn served(&self, service: &str) -> (u64, f64) {
+        let rows = self.http.iter().filter(|row| row.role == Role::Server && row.service == service);
+        rows.fold((0, 0.0), |(count, seconds), row| {
+            (count + row.count, seconds + row.duration.map_or(0.0, |d| d.sum))
+        })
+    }
+
     /// The loops by service.
     fn loops(&self) -> BTreeMap<&'a str, Vec<&'a LoopRow>> {
         let mut by_service: BTreeMap<&str, Vec<&LoopRow>> = BTreeMap::new();
@@ -164,6 +223,30 @@ impl<'a> Facts<'a> {
         }
         by_service
     }
+}
+
+impl<'a> Said<'a> {
+    /// What is true of the whole recording, and is to be filled in.
+    fn of(rule: &'a dyn Rule, facts: &Facts<'_>, service: &'a str, subject: &str) -> Self {
+        Self {
+            rule,
+            service,
+            subject: subject.into(),
+            title: String::new(),
+            detail: String::new(),
+            evidence: BTreeMap::new(),
+            advice: String::new(),
+            seen: facts.whole(),
+            ongoing: false,
+            count: 1,
+            weight: 0.0,
+        }
+    }
+}
+
+/// Numbers by name.
+fn evidence<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 impl Verdict {
@@ -183,7 +266,7 @@ impl Verdict {
             ongoing: said.ongoing,
             count: said.count,
         };
-        self.found.push(Found { finding, stalled: said.stalled });
+        self.found.push(Found { finding, about: said.rule.about(), weight: said.weight });
     }
 
     fn not_enough(&mut self, rule: &dyn Rule, service: &str, reason: String) {
@@ -195,26 +278,34 @@ impl Verdict {
         self.found.into_iter().map(|found| found.finding).collect()
     }
 
-    /// Names the reason of findings that have one: another finding of the service, which most of their stalled time is
-    /// due to, if they are about stalls.
+    /// Names the reason of findings that have one.
     fn explain(&mut self) {
-        let mut stalled: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-        for Found { finding, stalled: seconds } in &self.found {
-            *stalled.entry((&finding.service, &finding.id)).or_default() += seconds;
-        }
-        let reason = |found: &Found| {
-            let finding = &found.finding;
-            let rule = ALL.iter().find(|rule| rule.id() == finding.id)?;
-            let reasons = rule.reasons().iter().filter_map(|id| {
-                let seconds = *stalled.get(&(finding.service.as_str(), *id))?;
-                (seconds >= found.stalled / 2.0).then_some((*id, seconds))
-            });
-            reasons.max_by(|one, two| one.1.total_cmp(&two.1)).map(|(id, _)| id.to_owned())
-        };
-        let reasons: Vec<_> = self.found.iter().map(reason).collect();
+        let reasons: Vec<_> = self.found.iter().map(|found| self.reason(found)).collect();
         for (found, reason) in self.found.iter_mut().zip(reasons) {
-            found.finding.explained_by = reason;
+            found.finding.explained_by = reason.map(str::to_owned);
         }
+    }
+
+    /// Another finding of the service: about the same peer or listener, if both are about one; or that most of the
+    /// stalled time is due to, if both are about stalls.
+    fn reason(&self, found: &Found) -> Option<&'static str> {
+        let finding = &found.finding;
+        let rule = ALL.iter().find(|rule| rule.id() == finding.id)?;
+        let weight = |id: &str| {
+            let others = self.found.iter().filter(|other| {
+                let same = other.finding.subject == finding.subject;
+                other.finding.id == id
+                    && other.finding.service == finding.service
+                    && (same || other.about != found.about || found.about == About::Loop)
+            });
+            others.map(|other| other.weight).reduce(|one, two| one + two)
+        };
+        let reasons = rule.reasons().iter().filter_map(|id| Some((*id, weight(id)?)));
+        if found.about == About::Loop {
+            let enough = reasons.filter(|(_, weight)| *weight >= found.weight / 2.0);
+            return enough.max_by(|one, two| one.1.total_cmp(&two.1)).map(|(id, _)| id);
+        }
+        reasons.map(|(id, _)| id).next()
     }
 
     /// Worst first; what is explained by another stands behind it.
@@ -224,7 +315,7 @@ impl Verdict {
             b.severity
                 .cmp(&a.severity)
                 .then(a.explained_by.is_some().cmp(&b.explained_by.is_some()))
-                .then(two.stalled.total_cmp(&one.stalled))
+                .then(two.weight.total_cmp(&one.weight))
                 .then_with(|| (&a.service, &a.id, &a.subject).cmp(&(&b.service, &b.id, &b.subject)))
         });
     }

@@ -5,7 +5,7 @@ use profiler_ebpf::turn::Turn;
 use super::thresholds::Thresholds;
 use super::{Facts, Verdict};
 use crate::kernel::hooks::Wait;
-use crate::report::{Finding, LoopRow, Report, Service, StallRow};
+use crate::report::{ConnectionRow, Finding, HttpRow, ListenerRow, LoopRow, Report, Role, Service, StallRow};
 use crate::stall::cause::Cause;
 use crate::stall::{BlockedIn, Confidence, Frame, Kind, Queries, Stall, Waiting};
 
@@ -110,6 +110,86 @@ pub(crate) fn event_loop(stalls: Vec<Stall>) -> LoopRow {
         utilization: 0.5,
         turn: Some(distribution(10_000, 0.001)),
         stalls: rows.collect(),
+    }
+}
+
+/// A service without an event loop that has answered 600 requests in 30 s, with these connections.
+pub(crate) fn with_connections(connections: Vec<ConnectionRow>) -> Report {
+    let mut report = with_stalls(Vec::new());
+    report.event_loops.clear();
+    report.http =
+        vec![HttpRow { service: "shop".into(), ..http_row("GET", "/orders", Some(200), 600, 0.02) }];
+    report.connections = connections;
+    report
+}
+
+/// A pool of five connections to a database, opened at the start and kept.
+pub(crate) fn pool() -> ConnectionRow {
+    ConnectionRow {
+        service: "shop".into(),
+        role: Role::Client,
+        peer: "10.0.0.9:3306".into(),
+        protocol: "mysql".into(),
+        netns: 4_026_531_840,
+        established: 5,
+        attempted: 5,
+        live: 5,
+        peak: 5,
+        exchanges: 1_800,
+        connect: Some(distribution(5, 0.0002)),
+        handshake: Some(distribution(5, 0.002)),
+        busy_seconds: 4.0,
+        idle_seconds: 140.0,
+        opening_seconds: 1,
+        ..ConnectionRow::default()
+    }
+}
+
+/// Connections that were opened, used and closed all the time.
+pub(crate) fn short(count: u64, lifetime: f64) -> ConnectionRow {
+    let mut row = ConnectionRow {
+        established: count,
+        attempted: count,
+        closed: count,
+        live: 0,
+        peak: 4,
+        exchanges: 3 * count,
+        exchanges_per_connection: Some(distribution(count, 3.0)),
+        connect: Some(distribution(count, 0.0002)),
+        handshake: Some(distribution(count, 0.002)),
+        lifetime: Some(distribution(count, lifetime)),
+        opening_seconds: 28,
+        time_wait: Some(count),
+        ..pool()
+    };
+    row.closed_by.us = count;
+    row
+}
+
+/// The same without a connection, behind one listening socket on four CPUs.
+pub(crate) fn with_listener(listener: ListenerRow) -> Report {
+    let mut report = with_connections(Vec::new());
+    report.host.cpus = 4;
+    report.listeners = vec![listener];
+    report
+}
+
+/// A listening socket with four workers that have little to do.
+pub(crate) fn listener() -> ListenerRow {
+    ListenerRow {
+        service: "shop".into(),
+        address: "0.0.0.0:8000".into(),
+        netns: 4_026_531_840,
+        workers: 4,
+        processes: 4,
+        peak_in_flight: 3,
+        requests: 600,
+        backlog_max: Some(2_048),
+        accept_wait: Some(distribution(600, 0.000_1)),
+        queue: Some(distribution(600, 0.000_1)),
+        concurrency: 0.4,
+        cpu: Some(0.2),
+        ..ListenerRow::default()
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Unit {
     Count,
     /// A part of a whole, from 0 to 1.
     Share,
+    /// So many a second.
+    PerSecond,
 }
 
 /// What the operator has set of them; the rest is the defaults.
@@ -44,7 +46,7 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// The value of a rule's threshold: seconds, a count or a share.
+    /// The value of a rule's threshold, in its unit.
     pub fn of(&self, rule: &'static str, threshold: &Threshold) -> f64 {
         self.set.get(&(rule, threshold.key)).copied().unwrap_or(threshold.default)
     }
@@ -68,6 +70,7 @@ impl fmt::Display for Unit {
             Self::Seconds => "a time such as \"100ms\"",
             Self::Count => "a whole number",
             Self::Share => "a number from 0 to 1",
+            Self::PerSecond => "a number, per second",
         })
     }
 }
@@ -89,6 +92,10 @@ fn value(unit: Unit, written: &Written) -> Option<f64> {
         (Unit::Count, Written::Whole(count)) => Some(*count as f64),
         (Unit::Share, Written::Whole(share)) => Some(*share as f64).filter(|share| *share <= 1.0),
         (Unit::Share, Written::Number(share)) => Some(*share).filter(|share| (0.0..=1.0).contains(share)),
+        (Unit::PerSecond, Written::Whole(rate)) => Some(*rate as f64),
+        (Unit::PerSecond, Written::Number(rate)) => {
+            Some(*rate).filter(|rate| rate.is_finite() && *rate >= 0.0)
+        }
         _ => None,
     }
 }
@@ -260,6 +267,8 @@ mod tests {
         assert_eq!(value(Unit::Count, &Written::Whole(3)), Some(3.0));
         assert_eq!(value(Unit::Share, &Written::Number(0.5)), Some(0.5));
         assert_eq!(value(Unit::Share, &Written::Whole(1)), Some(1.0));
+        assert_eq!(value(Unit::PerSecond, &Written::Number(2.5)), Some(2.5));
+        assert_eq!(value(Unit::PerSecond, &Written::Whole(50)), Some(50.0));
         for (unit, bad) in [
             (Unit::Seconds, Written::Number(0.5)),
             (Unit::Count, Written::Number(0.5)),
@@ -267,6 +276,9 @@ mod tests {
             (Unit::Share, Written::Number(1.5)),
             (Unit::Share, Written::Whole(50)),
             (Unit::Share, Written::Number(f64::NAN)),
+            (Unit::PerSecond, Written::Number(f64::INFINITY)),
+            (Unit::PerSecond, Written::Number(-1.0)),
+            (Unit::PerSecond, text("50/s")),
         ] {
             assert_eq!(value(unit, &bad), None, "{unit:?}");
         }

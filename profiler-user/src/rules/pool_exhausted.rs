@@ -1,0 +1,369 @@
+//! `pool-exhausted`: there are not enough database connections. By its errors: the server refuses more. By its flat
+//! ceiling: all connections of a service's pool are busy nearly all the time, it opens no more of them, and it has more
+//! requests in hand than connections.
+//!
+//! Workers with a connection each are no pool: they never have more requests in hand than connections.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::peer::{Peer, listed};
+use super::stalled::runtime;
+use super::thresholds::{Threshold, Thresholds, Unit};
+use super::{About, Facts, Rule, Said, Verdict, evidence};
+use crate::output::style::units::{self, amount, duration};
+use crate::report::{Counters, MysqlRow, Role, Severity};
+
+pub(super) const ID: &str = "pool-exhausted";
+
+const ERRORS: Threshold = Threshold {
+    key: "errors",
+    unit: Unit::Count,
+    default: 1.0,
+    meaning: "errors 1040, 1203 and 1226 from one server: too many connections, or too many of one user",
+};
+const BUSY: Threshold = Threshold {
+    key: "busy",
+    unit: Unit::Share,
+    default: 0.7,
+    meaning: "time within commands, of the time that the connections there are at most have",
+};
+const CONNECTIONS: Threshold = Threshold {
+    key: "connections",
+    unit: Unit::Count,
+    default: 2.0,
+    meaning: "with `busy`: connections at the ceiling, at least",
+};
+
+/// ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED.
+const TOO_MANY: &[&str] = &["1040", "1203", "1226"];
+/// So many times as many requests in hand as connections, on average.
+const CROWD: f64 = 1.2;
+/// A pool that keeps its connections opens no more of them than this many times its ceiling: it replaces some.
+const KEPT: u64 = 3;
+/// Of `busy`, where the load may have lasted for a part of the recording alone.
+const PART: f64 = 0.4;
+
+#[derive(Debug)]
+pub(super) struct PoolExhausted;
+
+/// A service's connections to a server, and the requests that it had in hand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Ceiling {
+    /// The most connections at one time.
+    connections: u64,
+    opened: u64,
+    /// Time within commands, seconds, and its share of the connections' time.
+    busy_seconds: f64,
+    busy: f64,
+    /// Requests read and not answered, on average.
+    in_hand: f64,
+}
+
+impl Ceiling {
+    fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
+        let connections = peer.sum(|row| row.peak);
+        let busy_seconds = peer.seconds(|row| row.busy_seconds);
+        let own = facts.listeners.iter().filter(|row| row.service == peer.service);
+        Self {
+            connections,
+            opened: peer.sum(|row| row.established),
+            busy_seconds,
+            busy: busy_seconds / (connections.max(1) as f64 * facts.window.seconds),
+            in_hand: own.map(|row| row.concurrency).sum(),
+        }
+    }
+
+    /// Whether it is one: the same connections all the time.
+    fn is_flat(&self, least: f64) -> bool {
+        self.connections as f64 >= least && self.opened <= KEPT * self.connections
+    }
+
+    /// Requests in hand without a connection that is busy for them, on average.
+    fn waiting(&self, window: f64) -> f64 {
+        (self.in_hand - self.busy_seconds / window).max(0.0)
+    }
+}
+
+impl Rule for PoolExhausted {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Critical
+    }
+
+    fn thresholds(&self) -> &'static [Threshold] {
+        &[ERRORS, BUSY, CONNECTIONS]
+    }
+
+    fn about(&self) -> About {
+        About::Peer
+    }
+
+    fn takes_all(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
+        let (busy, least) = (thresholds.of(ID, &BUSY), thresholds.of(ID, &CONNECTIONS));
+        let mut told = false;
+        for peer in Peer::mysql(facts) {
+            let errors = refusals(&peer.mysql_errors(facts), &peer.counters(|row| &row.farewells));
+            let ceiling = Ceiling::of(facts, &peer);
+            let crowd = CROWD * ceiling.connections as f64;
+            let part = ceiling.busy >= PART * busy && ceiling.in_hand > PART * crowd && is_crowded(&ceiling);
+            if enough(&errors, thresholds) {
+                told = true;
+                verdict.add(refused(self, facts, &peer, &errors, &ceiling));
+            } else if ceiling.is_flat(least) && ceiling.busy >= busy && ceiling.in_hand > crowd {
+                verdict.add(flat(self, facts, &peer, &ceiling));
+            } else if ceiling.is_flat(least) && part {
+                let reason = format!(
+                    "{} to {}, busy {:.0} % of the time, and {} requests in hand on average: a recording of the time \
+                     under load alone would tell",
+                    units::things(ceiling.connections, "connection", "connections"),
+                    peer.name(),
+                    100.0 * ceiling.busy,
+                    amount(ceiling.in_hand),
+                );
+                verdict.not_enough(self, peer.service, reason);
+            }
+        }
+        if !told {
+            servers(self, facts, thresholds, verdict);
+        }
+    }
+}
+
+/// Whether requests in hand outnumber busy connections as they would do under load all the time.
+fn is_crowded(ceiling: &Ceiling) -> bool {
+    ceiling.in_hand > CROWD * ceiling.busy * ceiling.connections as f64
+}
+
+/// Errors that say that there are too many, said in reply or unasked.
+fn refusals(errors: &Counters, farewells: &Counters) -> Counters {
+    let count = |error: &str| {
+        let of = |counters: &Counters| counters.get(error).copied().unwrap_or(0);
+        of(errors).max(of(farewells))
+    };
+    let all = TOO_MANY.iter().map(|error| ((*error).to_owned(), count(error)));
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
+fn enough(errors: &Counters, thresholds: &Thresholds) -> bool {
+    let count: u64 = errors.values().sum();
+    count > 0 && count as f64 >= thresholds.of(ID, &ERRORS)
+}
+
+/// Servers whose clients are on other hosts.
+fn servers(rule: &dyn Rule, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
+    let mut services: Vec<&str> = Vec::new();
+    let of = |row: &&MysqlRow| row.role == Role::Server;
+    services.extend(facts.mysql.iter().filter(of).map(|row| row.service.as_str()));
+    services.sort_unstable();
+    services.dedup();
+    for service in services {
+        let mut errors = Counters::new();
+        let own = facts.mysql.iter().filter(of).filter(|row| row.service == service);
+        for (error, count) in own.flat_map(|row| &row.errors) {
+            *errors.entry(error.clone()).or_default() += count;
+        }
+        let errors = refusals(&errors, &Counters::new());
+        if enough(&errors, thresholds) {
+            let times: u64 = errors.values().sum();
+            verdict.add(Said {
+                title: format!(
+                    "{}: turned clients away {}: too many connections ({})",
+                    facts.name(service),
+                    units::things(times, "time", "times"),
+                    listed(&errors)
+                ),
+                detail: "Its clients got the error in place of a connection.".into(),
+                evidence: evidence([("errors", json!(errors))]),
+                advice: limits(),
+                count: times,
+                ..Said::of(rule, facts, service, "clients")
+            });
+        }
+    }
+}
+
+fn refused<'a>(
+    rule: &'a dyn Rule,
+    facts: &Facts<'a>,
+    peer: &Peer<'a>,
+    errors: &Counters,
+    ceiling: &Ceiling,
+) -> Said<'a> {
+    let times: u64 = errors.values().sum();
+    let title = format!(
+        "{}: the MySQL server {} turned it away {}: too many connections ({})",
+        facts.name(peer.service),
+        peer.name(),
+        units::things(times, "time", "times"),
+        listed(errors)
+    );
+    let detail = format!(
+        "It had up to {} at a time, and opened {}.",
+        units::things(ceiling.connections, "connection", "connections"),
+        units::count(ceiling.opened)
+    );
+    let mut evidence = numbers(peer, ceiling, facts.window.seconds);
+    evidence.insert("errors".into(), json!(errors));
+    Said {
+        title,
+        detail,
+        evidence,
+        advice: limits(),
+        count: times,
+        ..Said::of(rule, facts, peer.service, peer.address)
+    }
+}
+
+fn flat<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, ceiling: &Ceiling) -> Said<'a> {
+    let window = facts.window.seconds;
+    let waiting = ceiling.waiting(window);
+    let (requests, _) = facts.served(peer.service);
+    let each = waiting * window / requests.max(1) as f64;
+    let title = format!(
+        "{}: its pool of {} to {} is exhausted: {} requests wait for one on average",
+        facts.name(peer.service),
+        units::things(ceiling.connections, "connection", "connections"),
+        peer.name(),
+        amount(waiting)
+    );
+    let detail = format!(
+        "The connections are busy {:.0} % of the time, and it opens no more; {} requests are in hand on average. Each \
+         spends {} without a connection that works for it.",
+        100.0 * ceiling.busy.min(1.0),
+        amount(ceiling.in_hand),
+        duration(each)
+    );
+    let mut evidence = numbers(peer, ceiling, window);
+    evidence.insert("waiting_requests".into(), json!(waiting));
+    evidence.insert("wait_mean_seconds".into(), json!(each));
+    Said {
+        title,
+        detail,
+        evidence,
+        advice: advice(runtime(facts.service(peer.service))),
+        weight: waiting * window,
+        ..Said::of(rule, facts, peer.service, peer.address)
+    }
+}
+
+fn numbers(peer: &Peer<'_>, ceiling: &Ceiling, window: f64) -> BTreeMap<String, Value> {
+    let mut numbers = evidence([
+        ("peer", json!(peer.address)),
+        ("ceiling", json!(ceiling.connections)),
+        ("opened", json!(ceiling.opened)),
+        ("busy_share", json!(ceiling.busy)),
+        ("busy_connections", json!(ceiling.busy_seconds / window)),
+        ("requests_in_hand", json!(ceiling.in_hand)),
+    ]);
+    numbers.extend(peer.looked_up().map(|name| ("peer_name".to_owned(), json!(name))));
+    numbers
+}
+
+fn limits() -> String {
+    "`SHOW VARIABLES LIKE 'max%connections'` and `SHOW GLOBAL STATUS LIKE 'Max_used_connections'` in `mysql` are the limit \
+     and the most so far; `SHOW PROCESSLIST` shows who holds them. Bound each service's pool, so that workers x pool size \
+     stay below the limit, or put a proxy (ProxySQL) in between."
+        .into()
+}
+
+fn advice(runtime: &str) -> String {
+    let larger = match runtime {
+        "python" => "SQLAlchemy: `pool_size` and `max_overflow`.",
+        "node" | "bun" | "deno" => "mysql2: `connectionLimit` (10 by default).",
+        "java" => "HikariCP: `maximumPoolSize` (10 by default).",
+        "go" => "`SetMaxOpenConns`.",
+        "ruby" => "`pool` in database.yml (5 by default).",
+        _ => "The pool's size is in its settings.",
+    };
+    format!(
+        "Look at the statements first: the slowest ones in the report hold the connections; `SHOW FULL PROCESSLIST` shows \
+         them. Give a connection back before slow work that needs none. Then a larger pool. {larger}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{findings, judged, listener, pool, short, with_connections};
+    use super::*;
+    use crate::report::{ConnectionRow, ListenerRow, Report};
+
+    /// 30 s with a pool that is busy for `busy` seconds in sum, and `in_hand` requests on average.
+    fn report(row: ConnectionRow, busy: f64, in_hand: f64) -> Report {
+        let mut report = with_connections(vec![ConnectionRow { busy_seconds: busy, ..row }]);
+        report.listeners = vec![ListenerRow { concurrency: in_hand, ..listener() }];
+        report
+    }
+
+    fn turned_away(role: Role, error: &str) -> Report {
+        let mut report = with_connections(vec![pool()]);
+        report.mysql = vec![MysqlRow {
+            service: "shop".into(),
+            role,
+            peer: (role == Role::Client).then(|| "10.0.0.9:3306".into()),
+            errors: [(error.to_owned(), 7)].into(),
+            ..crate::output::text::sample::mysql_row("handshake", None)
+        }];
+        report
+    }
+
+    #[test]
+    fn a_server_that_takes_no_more() {
+        for error in TOO_MANY {
+            let found = findings(&turned_away(Role::Client, error), ID);
+            let title = format!(
+                "uvicorn shop:app: the MySQL server 10.0.0.9:3306 turned it away 7 times: too many connections ({error} 7x)"
+            );
+            assert_eq!((found[0].title.as_str(), found[0].count), (title.as_str(), 7));
+            assert!(found[0].advice.contains("Max_used_connections"), "{}", found[0].advice);
+        }
+        let found = findings(&turned_away(Role::Server, "1040"), ID);
+        assert_eq!((found[0].subject.as_str(), found[0].count), ("clients", 7));
+    }
+
+    #[test]
+    fn a_pool_of_five_under_twenty_clients() {
+        let found = findings(&report(pool(), 145.0, 19.0), ID);
+        let [finding] = found.as_slice() else { panic!("{found:#?}") };
+        assert_eq!(
+            finding.title,
+            "uvicorn shop:app: its pool of 5 connections to 10.0.0.9:3306 is exhausted: 14.2 requests wait for one on \
+             average"
+        );
+        assert_eq!(finding.evidence["ceiling"], 5);
+        assert!((finding.evidence["wait_mean_seconds"].as_f64().unwrap() - 0.708).abs() < 0.001);
+        assert!(finding.advice.contains("pool_size"), "{}", finding.advice);
+    }
+
+    /// The nearest healthy ones: workers with a connection each; a pool with room; requests that wait for something
+    /// else; one connection for the process; connections that come and go; another error.
+    #[test]
+    fn enough_connections() {
+        let one = ConnectionRow { peak: 1, live: 1, established: 1, ..pool() };
+        for (what, report) in [
+            ("workers", report(pool(), 140.0, 5.0)),
+            ("room", report(pool(), 30.0, 1.2)),
+            ("something else", report(pool(), 30.0, 19.0)),
+            ("one", report(one, 29.0, 19.0)),
+            ("come and go", report(short(600, 0.1), 110.0, 19.0)),
+            ("another error", turned_away(Role::Client, "1045")),
+        ] {
+            assert_eq!(findings(&report, ID), [], "{what}");
+        }
+    }
+
+    #[test]
+    fn load_for_a_part_of_the_recording() {
+        let verdict = judged(&report(pool(), 60.0, 8.0));
+        assert_eq!((verdict.found.len(), verdict.undecided.len()), (0, 1), "{verdict:#?}");
+        assert!(verdict.undecided[0].reason.contains("busy 40 % of the time"), "{verdict:#?}");
+    }
+}
