@@ -178,7 +178,7 @@ fn settings(dir: &tempfile::TempDir, text: &str) -> Result<String> {
 #[test]
 fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     let dir = temp_dir()?;
-    let config = settings(&dir, "[rules.missing-timeout]\nage = \"2s\"\n")?;
+    let config = settings(&dir, "[rules.missing-timeout]\nwait = \"2s\"\n")?;
     let port = Address::free_port()?.port()?;
     let mut server = ClientCase::start("serve", "silent_server", &json!({ "port": port }))?;
     server.at("listening")?;
