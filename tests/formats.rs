@@ -8,7 +8,7 @@ use hostprof_tests::{
     cli::{Running, command, read},
     peer::{between, read_until, write},
     process::temp_dir,
-    schema::{DOCTOR, EXCHANGE, FINDING_LINE, LOST, REPORT, STALL, breaches},
+    schema::{CONNECTION_LINE, DOCTOR, EXCHANGE, FINDING_LINE, LOST, REPORT, STALL, breaches},
 };
 use openmetrics::parse;
 use serde_json::Value;
@@ -32,7 +32,14 @@ fn the_json_report_is_the_contracts() {
     for key in ["peer", "digest", "digest_text", "schema", "errors", "rows_returned", "clock", "duration"] {
         assert!(keys("mysql").contains(key), "no {key} in any row");
     }
+    for key in ["exchanges_per_connection", "connect", "handshake", "lifetime", "accept_wait"] {
+        assert!(keys("connections").contains(key), "no {key} in any row");
+    }
+    for key in ["backlog_max", "accept_wait", "queue"] {
+        assert!(keys("listeners").contains(key), "no {key} in any row");
+    }
     rows_are_about_services_and_hold_together(&report);
+    connections_hold_together(&report);
 }
 
 fn rows_are_about_services_and_hold_together(report: &Report) {
@@ -58,6 +65,36 @@ fn rows_are_about_services_and_hold_together(report: &Report) {
     let window = &json["window"];
     let seconds = window["seconds"].as_f64().unwrap();
     assert!(seconds >= 2.0 && window["start"].as_str() < window["end"].as_str(), "{window}");
+}
+
+fn connections_hold_together(report: &Report) {
+    let ids: Vec<Value> =
+        report.json()["services"].as_array().unwrap().iter().map(|service| service["id"].clone()).collect();
+    for row in report.rows("connections").iter() {
+        let number = |key: &str| row[key].as_u64().unwrap_or(0);
+        let sum = |key: &str| -> u64 {
+            row[key].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
+        };
+        assert!(ids.contains(&row["service"]), "{row}");
+        let begun = number("established") + number("preexisting");
+        assert_eq!(begun, number("closed") + number("live"), "{row}");
+        assert_eq!(number("closed"), sum("closed_by"), "{row}");
+        assert_eq!(number("cut"), sum("cut_by"), "{row}");
+        assert_eq!(number("gone"), sum("gone_by"), "{row}");
+        assert!(number("live") <= number("peak"), "{row}");
+        let client = row["role"] == "client";
+        let tried = number("established") + sum("failed");
+        assert!(if client { number("attempted") >= tried } else { number("attempted") == 0 }, "{row}");
+        assert!(client || row["connect"].is_null(), "a server does not connect: {row}");
+        assert!(!client || row["accept_wait"].is_null(), "a client does not accept: {row}");
+    }
+    for row in report.rows("listeners").iter() {
+        let number = |key: &str| row[key].as_u64().unwrap_or(0);
+        assert!(ids.contains(&row["service"]), "{row}");
+        assert!(number("in_flight") <= number("peak_in_flight"), "{row}");
+        assert!(number("backlog") <= number("peak_backlog"), "{row}");
+        assert!(number("processes") <= number("workers"), "{row}");
+    }
 }
 
 #[test]
@@ -93,10 +130,14 @@ fn every_line_of_a_trace_is_an_object_of_the_contract() {
             Some("lost") => LOST,
             Some("stall") => STALL,
             Some("finding") => FINDING_LINE,
+            Some("connection") => CONNECTION_LINE,
             _ => EXCHANGE,
         };
         assert_eq!(breaches(line, kind), Vec::<String>::new(), "{line}");
-        if line["type"] == "stall" || line["type"] == "finding" {
+        if line["type"] == "connection" {
+            a_line_of_a_connection_says_what_it_knows(line);
+        }
+        if ["stall", "finding", "connection"].map(Value::from).contains(&line["type"]) {
             continue;
         }
         assert!(!line.to_string().contains("user=ann"), "a query string: {line}");
@@ -109,11 +150,32 @@ fn every_line_of_a_trace_is_an_object_of_the_contract() {
     // The trace ran longer than the demo's own recording, on the same exchanges.
     for (table, protocol) in [("http", "http"), ("mysql", "mysql")] {
         let of_demo = |line: &&Value| {
-            line["protocol"] == protocol && services.contains(line["service"].as_str().unwrap())
+            line["type"] == "exchange"
+                && line["protocol"] == protocol
+                && services.contains(line["service"].as_str().unwrap())
         };
         let traced = lines.iter().filter(of_demo).count() as u64;
         assert_eq!(traced, demo.rows(table).count(), "{protocol}");
     }
+    // The demo signs in to its database again and again.
+    for role in ["client", "server"] {
+        for event in ["opened", "closed"] {
+            let shown = lines.iter().any(|line| {
+                (&line["event"], &line["role"]) == (&event.into(), &role.into())
+                    && services.contains(line["service"].as_str().unwrap())
+            });
+            assert!(shown, "nothing {event} by a {role}");
+        }
+    }
+}
+
+fn a_line_of_a_connection_says_what_it_knows(line: &Value) {
+    let (event, over) = (line["event"].as_str().unwrap(), ["closed", "gone"]);
+    assert_eq!(line["closed_by"].is_string(), over.contains(&event), "{line}");
+    assert!(over.contains(&event) || line["lifetime"].is_null() && line["exchanges"].is_null(), "{line}");
+    assert_eq!(event == "failed", line["error_type"].is_string() && line["closed_by"].is_null(), "{line}");
+    assert!(line["connect"].is_null() || line["role"] == "client", "{line}");
+    assert!(line["accept_wait"].is_null() || line["role"] == "server", "{line}");
 }
 
 #[test]
@@ -201,6 +263,16 @@ fn the_prom_file_is_openmetrics_and_counts_what_the_report_counts() {
         assert_eq!(sum("count", "(\"http_response_status_code\", \"503\")"), 1.0, "{role}: {page}");
         let seconds: f64 = rows.iter().map(|row| row["duration"]["sum"].as_f64().unwrap()).sum();
         assert!((sum("sum", "") - seconds).abs() <= 1e-6 * seconds, "{role}: {page}");
+        let of_role = format!("(\"role\", \"{role}\")");
+        for (family, key) in [("established_total", "established"), ("live", "live")] {
+            let name = format!("hostprof_connections_{family}[");
+            let of_family = |key: &str| key.starts_with(&name) && key.contains(&of_role);
+            let shown: f64 = samples.iter().filter(|(key, _)| of_family(key)).map(|(_, value)| *value).sum();
+            let rows = report.rows("connections").role(role);
+            let counted: u64 = rows.iter().map(|row| row[key].as_u64().unwrap()).sum();
+            assert_eq!(shown, counted as f64, "{role} {key}: {page}");
+            assert!(key == "live" || counted > 0, "{role}: {page}");
+        }
     }
     buckets_never_fall(&samples);
     assert!(!page.contains("secret"), "{page}");

@@ -14,6 +14,9 @@ pub const EXEC_FILE: usize = 256;
 /// Longest name in a directory, with the NUL behind it (`NAME_MAX` in include/uapi/linux/limits.h).
 pub const FILE_NAME: usize = 256;
 
+/// Bytes kept of a name server's answer: what fits into a message without extensions (RFC 1035, 4.2.1).
+pub const NAME_ANSWER: usize = 512;
+
 /// First word of every record in the ring.
 pub mod kind {
     pub const EXCHANGE: u32 = 1;
@@ -25,6 +28,8 @@ pub mod kind {
     pub const STALL: u32 = 6;
     /// [`crate::life::Event`].
     pub const CONNECTION: u32 = 7;
+    /// [`super::Answer`].
+    pub const ANSWER: u32 = 8;
 }
 
 /// Protocol of a connection.
@@ -158,6 +163,20 @@ pub struct Process {
     pub text: [u8; EXEC_ARGS + EXEC_FILE + FILE_NAME],
 }
 
+/// What a name server has answered a process: a message of the DNS (RFC 1035).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// [`kind::ANSWER`].
+    pub kind: u32,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    pub len: u32,
+    pub pad: u32,
+    pub message: [u8; NAME_ANSWER],
+}
+
+const _: () = assert!(size_of::<Answer>() == 16 + NAME_ANSWER);
 const _: () = assert!(size_of::<Request>() == 48);
 const _: () = assert!(size_of::<Record>() == 280 && size_of::<Record>().is_multiple_of(8));
 const _: () = assert!(size_of::<UnixName>() == 136);

@@ -350,6 +350,12 @@ pub struct ConnectionRow {
     /// Time within exchanges, and without one, of connections that could be read; seconds within the window.
     pub busy_seconds: f64,
     pub idle_seconds: f64,
+    /// Time during which at least one exchange was under way, and during which as many were as there were connections at
+    /// the peak; of exchanges that have ended.
+    #[serde(default)]
+    pub used_seconds: f64,
+    #[serde(default)]
+    pub full_seconds: f64,
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
     /// Ended in the middle of an exchange, and by what.
@@ -361,6 +367,9 @@ pub struct ConnectionRow {
     /// How long those had been idle when the server ended them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_idle: Option<Distribution>,
+    /// When it ended them, seconds since the window's begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_at: Option<Distribution>,
     /// How the server ended them: `fin`, `reset`, or the MySQL error that it said before.
     #[serde(default, skip_serializing_if = "Counters::is_empty")]
     pub gone_by: Counters,
@@ -422,6 +431,9 @@ pub struct ListenerRow {
     pub backlog_max: Option<u64>,
     /// Connections that were turned away for want of room.
     pub overflows: u64,
+    /// When it was found to be closed, seconds since the window's begin: its server had ended. The last few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed_at: Vec<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_wait: Option<Distribution>,
     /// From accept() or the request's first byte, whichever is later, to its first read.

@@ -6,6 +6,7 @@ mod connection;
 mod diagnose;
 mod life;
 mod listener;
+mod lookup;
 mod maps;
 mod memory;
 mod path;

@@ -13,7 +13,7 @@ use super::connection::{self, AF_UNIX};
 use super::maps::{CONNS, SCRATCH, armed, count};
 use super::memory::{now, user};
 use super::world::Kernel;
-use super::{connect, life};
+use super::{connect, life, lookup};
 
 /// Programs of the next steps, by protocol: their places in the program arrays.
 pub(crate) mod stage {
@@ -68,7 +68,12 @@ pub(crate) fn operation(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> 
         over(sk, ret, send, buffer);
         return stage::DONE;
     }
-    let Some(conn) = connection::find(sk) else { return stage::DONE };
+    let Some(conn) = connection::find(sk) else {
+        if !send {
+            lookup::read(sk, ret as u64, buffer);
+        }
+        return stage::DONE;
+    };
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return stage::DONE };
     // SAFETY: values of maps; this CPU's scratch belongs to this program until it returns.
     let (c, s) = unsafe { (&mut *conn, &mut *scratch) };

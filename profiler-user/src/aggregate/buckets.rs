@@ -16,6 +16,12 @@ pub const ROWS: &[f64] =
 pub const LOOP_SECONDS: &[f64] =
     &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Bounds that OpenTelemetry advises for lives of connections, seconds.
+pub const CONNECTION_SECONDS: &[f64] =
+    &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// Our own for exchanges of a connection: none and one are what matters.
+pub const EXCHANGES: &[f64] = &[0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 10000.0];
+
 /// Counts of values by bucket.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Buckets {

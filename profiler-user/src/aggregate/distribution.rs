@@ -10,6 +10,7 @@ use std::fmt;
 
 use sketches_ddsketch::{Config, DDSketch};
 
+use super::buckets::Buckets;
 use crate::report::Distribution;
 
 /// Samples kept as they are before the sketch takes over.
@@ -68,6 +69,32 @@ impl Histogram {
         }
     }
 
+    /// The samples in buckets with fixed bounds; those within 1 % of a bound may be in the bucket beside it.
+    pub fn buckets(&self, bounds: &'static [f64]) -> Buckets {
+        let mut buckets = Buckets::new(bounds);
+        if self.many.is_none() {
+            self.few.iter().for_each(|sample| buckets.record(*sample));
+            return buckets;
+        }
+        let mut before = 0;
+        let each = bounds.iter().chain([&f64::INFINITY]).map(|bound| {
+            let upto = self.at_most(*bound);
+            (*bound, upto - std::mem::replace(&mut before, upto))
+        });
+        buckets.record_each(each, self.sum);
+        buckets
+    }
+
+    /// How many samples are not above `bound`, once they are many: the first rank whose sample is.
+    fn at_most(&self, bound: f64) -> u64 {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.ranked(&[], middle) <= bound { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
     /// Number of samples.
     pub fn count(&self) -> u64 {
         self.count
@@ -101,7 +128,11 @@ impl Histogram {
 
     /// The quantile by nearest rank; `sorted` holds the samples while they are few.
     fn quantile(&self, sorted: &[f64], permille: u64) -> f64 {
-        let rank = rank(self.count, permille);
+        self.ranked(sorted, rank(self.count, permille))
+    }
+
+    /// The sample with this rank, from 0.
+    fn ranked(&self, sorted: &[f64], rank: u64) -> f64 {
         let value = match &self.many {
             None => sorted.get(rank as usize).copied(),
             Some(_) if rank + 1 >= self.count => None,
@@ -164,6 +195,33 @@ mod tests {
         for (permille, got) in [(500, d.p50), (900, d.p90), (950, d.p95), (990, d.p99), (999, d.p999)] {
             let exact = sorted[rank(d.count, permille) as usize];
             assert!((got - exact).abs() <= exact * 0.01 + 1e-9, "{permille}: {got} is not {exact}");
+        }
+    }
+
+    #[test]
+    fn fixed_buckets_hold_every_sample() {
+        use crate::aggregate::buckets::{EXCHANGES, LOOP_SECONDS};
+        assert_eq!(Histogram::default().buckets(EXCHANGES), Buckets::new(EXCHANGES));
+        let mut few = Histogram::default();
+        [0.0, 1.0, 1.0, 3.0].into_iter().for_each(|sample| few.record(sample));
+        assert_eq!(
+            (few.buckets(EXCHANGES).counts[..4].to_vec(), few.buckets(EXCHANGES).sum),
+            (vec![1, 2, 0, 1], 5.0)
+        );
+        let (mut many, mut truth) = (Histogram::default(), Buckets::new(LOOP_SECONDS));
+        for n in 0..10_000 {
+            let sample = f64::from(n) * 0.000_3 + 0.000_07;
+            many.record(sample);
+            truth.record(sample);
+        }
+        let found = many.buckets(LOOP_SECONDS);
+        assert_eq!(found.count, 10_000);
+        assert!((found.sum - truth.sum).abs() < 1e-6 * truth.sum);
+        for ((bound, found), (_, truth)) in found.cumulated().zip(truth.cumulated()) {
+            assert!(
+                found.abs_diff(truth) as f64 <= 1.0 + 0.011 * truth as f64,
+                "{bound}: {found} of {truth}"
+            );
         }
     }
 

@@ -7,14 +7,15 @@
 pub mod buckets;
 pub mod distribution;
 mod http;
+pub mod levels;
 pub mod loops;
 mod mysql;
 
 use std::sync::Arc;
 
 use crate::exchange::{Call, Exchange};
-use crate::report::{Clock, HttpRow, MysqlRow, RouteSource};
-use buckets::Buckets;
+use crate::report::{Clock, ConnectionRow, HttpRow, ListenerRow, MysqlRow, RouteSource};
+use buckets::{Buckets, CONNECTION_SECONDS, EXCHANGES, LOOP_SECONDS};
 use distribution::Histogram;
 
 /// Rows of one protocol at most; the overflow rows come on top.
@@ -38,7 +39,49 @@ pub enum Series {
         returned: Buckets,
     },
     /// The turns of an event loop of a service.
-    Loop { service: String, turns: Buckets },
+    Loop {
+        service: String,
+        turns: Buckets,
+    },
+    Connection {
+        row: Box<ConnectionRow>,
+        buckets: Box<ConnectionBuckets>,
+    },
+    Listener {
+        row: Box<ListenerRow>,
+        /// From the handshake's end to accept().
+        accepts: Buckets,
+    },
+}
+
+/// What a row of connections has measured of each of them; a histogram stays empty where nothing was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionBuckets {
+    /// TCP's handshakes; clients.
+    pub connects: Buckets,
+    /// MySQL's.
+    pub handshakes: Buckets,
+    pub lifetimes: Buckets,
+    /// Exchanges of connections that were seen whole.
+    pub exchanges: Buckets,
+}
+
+impl Default for ConnectionBuckets {
+    fn default() -> Self {
+        Self {
+            connects: Buckets::new(LOOP_SECONDS),
+            handshakes: Buckets::new(LOOP_SECONDS),
+            lifetimes: Buckets::new(CONNECTION_SECONDS),
+            exchanges: Buckets::new(EXCHANGES),
+        }
+    }
+}
+
+impl ConnectionBuckets {
+    /// For [`Series::Listener`].
+    pub fn accepts() -> Buckets {
+        Buckets::new(LOOP_SECONDS)
+    }
 }
 
 /// All rows so far.

@@ -1,4 +1,5 @@
 //! Whose exchange it is: processes and services.
 
+pub mod names;
 pub mod process;
 pub mod service;

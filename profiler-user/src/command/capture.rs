@@ -12,6 +12,7 @@ use super::pipeline::{Finished, Pipeline};
 use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
 use crate::config::Settings;
+use crate::connections;
 use crate::connections::cpu::Cpu;
 use crate::connections::snapshot::{Namespaces, Snapshot};
 use crate::connections::standing::Left;
@@ -34,6 +35,8 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 const JUDGED: Duration = Duration::from_secs(10);
 /// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
 const LISTENERS_EVERY: Duration = Duration::from_secs(1);
+/// Whose listeners are is looked up so often at the most, as it takes a look at every process.
+const OWNERS_EVERY: Duration = Duration::from_secs(5);
 
 /// A running capture.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub struct Capture {
     pub lookout: Lookout,
     cpu: Cpu,
     next_listeners: Instant,
+    next_owners: Instant,
     most_connections: usize,
     thresholds: Thresholds,
     active: Active,
@@ -61,6 +65,8 @@ pub struct Outcome {
     pub series: Vec<Series>,
     /// Stalls that nobody has taken.
     pub stalls: Vec<Told>,
+    /// Events of connections that nobody has taken.
+    pub connections: Vec<connections::Told>,
     /// Findings that [`Capture::findings`] has not told of.
     pub findings: Vec<Finding>,
 }
@@ -105,6 +111,7 @@ impl Capture {
             lookout: Lookout::new(settings.kernel().stall_threshold, settings.stacks()),
             cpu: Cpu::new(own::proc_root()),
             next_listeners: Instant::now(),
+            next_owners: Instant::now(),
             most_connections,
             thresholds: settings.rules.clone(),
             active: Active::default(),
@@ -149,7 +156,8 @@ impl Capture {
         self.source.session.each_listener(|listener| pipeline.listener(listener));
         pipeline.connections.reading_listeners(true);
         self.cpu.look(pipeline.connections.workers());
-        if pipeline.connections.wants_owners() {
+        if pipeline.connections.wants_owners() && Instant::now() >= self.next_owners {
+            self.next_owners = Instant::now() + OWNERS_EVERY;
             pipeline.connections.owners(&snapshot(self.most_connections));
         }
     }
@@ -234,6 +242,7 @@ impl Capture {
         Namespaces::find(own::proc_root()).each_tcp(|netns, socket| left.see(netns, socket));
         self.pipeline.connections.left(&left);
         let (connections, listeners) = self.connections(0);
+        let told = self.pipeline.told();
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         let (event_loops, turns) = self.lookout.finish(pipeline, clock);
         let stalls = self.lookout.take();
@@ -294,6 +303,8 @@ impl Capture {
         let services = self.pipeline.services.rows();
         let mut series = self.pipeline.aggregator.series();
         series.extend(turns);
+        let wanted = |protocol: &str| self.pipeline.filter.wants_protocol(protocol);
+        series.extend(self.pipeline.connections.series(monotonic(), wanted));
         let mut report = Report {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -313,7 +324,7 @@ impl Capture {
         report.undecided = std::mem::take(&mut verdict.undecided);
         report.findings = verdict.findings();
         let findings = self.active.untold(&report.findings);
-        Outcome { report, series, stalls, findings }
+        Outcome { report, series, stalls, connections: told, findings }
     }
 }
 

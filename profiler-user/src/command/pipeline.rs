@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::filter::Filter;
 use crate::aggregate::Aggregator;
+use crate::attribute::names::Names;
 use crate::attribute::process::ProcessTable;
 use crate::attribute::service::Services;
 use crate::clock::monotonic;
@@ -33,6 +34,8 @@ pub struct Pipeline {
     parser: Parser,
     pub processes: ProcessTable,
     pub services: Services,
+    /// What processes have looked up.
+    pub names: Names,
     pub aggregator: Aggregator,
     pub filter: Filter,
     pub connections: Connections,
@@ -64,6 +67,7 @@ impl Pipeline {
             parser: Parser::new(settings.route.clone()),
             processes: ProcessTable::new(proc_root.into()),
             services: Services::new(proc_root.into()),
+            names: Names::default(),
             aggregator: Aggregator::default(),
             filter: Filter::new(settings.clone(), proc_root.into()),
             connections: Connections::new(settings.kernel().max_connections as usize, monotonic()),
@@ -103,6 +107,10 @@ impl Pipeline {
             }
             Raw::Stall(turn) => {
                 self.stalls.add(*turn);
+                None
+            }
+            Raw::Answer { netns, message } => {
+                self.names.learn(netns, message);
                 None
             }
             Raw::Connection(event) => {
@@ -183,8 +191,7 @@ impl Pipeline {
 
     /// What the kernel half says of a listening socket.
     pub fn listener(&mut self, listener: &Listener) {
-        let name = self.parser.unix_name(listener.sk, listener.since);
-        self.connections.listener(listener, Some(name).filter(|name| !name.is_empty()));
+        self.connections.listener(listener);
     }
 
     /// What has happened to connections since the last call, as far as it is wanted.

@@ -1,7 +1,8 @@
-//! `trace`: each exchange as it ends, one line each, until Ctrl-C or until nobody reads any more.
+//! `trace`: each exchange as it ends, and each event of a connection, one line each, until Ctrl-C or until nobody reads any more.
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use super::signals::Signals;
 use crate::cli::{LineFormat, TraceArgs};
 use crate::clock::WallClock;
 use crate::config::Settings;
+use crate::connections;
 use crate::output::style::{ColourChoice, Style};
 use crate::output::trace;
 use crate::report::{Counters, Finding};
@@ -32,7 +34,9 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
     let mut capture = Capture::start(settings)?;
     say("recording; each exchange is shown as it ends (Ctrl-C ends it)");
     let style = Style::for_stdout(settings.color.unwrap_or(ColourChoice::Auto));
-    let mut lines = Lines { out: BufWriter::new(io::stdout().lock()), format, style, failed: None };
+    capture.pipeline.connections.telling = true;
+    let wanted = Wanted { errors: settings.errors, slower_than: settings.slower_than };
+    let mut lines = Lines { out: BufWriter::new(io::stdout().lock()), format, style, wanted, failed: None };
     let mut lost = Counters::new();
     while lines.failed.is_none() && !is_unread(libc::STDOUT_FILENO) {
         tokio::select! {
@@ -40,6 +44,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
             _ = signals.next() => break,
             () = capture.turn(|finished, clock| lines.show(finished, clock)) => {}
         }
+        lines.connections(&capture.pipeline.told(), &capture.clock);
         lines.stalls(capture.lookout.take(), &capture.clock);
         lines.findings(&capture.findings());
         let now = capture.lost();
@@ -54,6 +59,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
     }
     let clock = capture.clock;
     let outcome = capture.finish(|finished, clock| lines.show(finished, clock));
+    lines.connections(&outcome.connections, &clock);
     lines.stalls(outcome.stalls, &clock);
     lines.findings(&outcome.findings);
     lines.flush();
@@ -67,11 +73,18 @@ fn is_unread(fd: libc::c_int) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLERR != 0 }
 }
 
+/// Which events of connections are shown.
+struct Wanted {
+    errors: bool,
+    slower_than: Option<Duration>,
+}
+
 /// The lines on their way out; the first failure ends them.
 struct Lines<W: Write> {
     out: W,
     format: LineFormat,
     style: Style,
+    wanted: Wanted,
     failed: Option<io::Error>,
 }
 
@@ -83,6 +96,18 @@ impl<W: Write> Lines<W> {
             LineFormat::Json => trace::json(&finished.exchange, &finished.service, at),
         };
         self.put(line);
+    }
+
+    fn connections(&mut self, told: &[connections::Told], clock: &WallClock) {
+        let Wanted { errors, slower_than } = self.wanted;
+        for told in told.iter().filter(|told| trace::connection::is_wanted(told, errors, slower_than)) {
+            let at = clock.at(told.time);
+            let line = match self.format {
+                LineFormat::Text => Ok(trace::connection::text(told, at, &self.style)),
+                LineFormat::Json => trace::connection::json(told, at),
+            };
+            self.put(line);
+        }
     }
 
     fn stalls(&mut self, stalls: Vec<Told>, clock: &WallClock) {

@@ -7,6 +7,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::address::Address;
 use super::overlap::Overlap;
 use super::protocol::Spoken;
+use crate::aggregate::ConnectionBuckets;
+use crate::aggregate::buckets::Buckets;
 use crate::aggregate::distribution::Histogram;
 use crate::exchange::Times;
 use crate::report::ListenerRow;
@@ -149,6 +151,11 @@ impl Listener {
         self.peak_backlog = self.peak_backlog.max(self.backlog()).max(u64::from(queue.peak));
     }
 
+    /// Whether the kernel half, or `/proc`, has told of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.standing.is_some() || !self.sockets.is_empty()
+    }
+
     /// A connection that somebody accepted, or that was used first; `waited` ns for accept().
     pub(super) fn accepted(&mut self, worker: (u32, u32), waited: Option<u64>) {
         self.connections += 1;
@@ -221,6 +228,11 @@ impl Listener {
         self.overflows_before + self.sockets.values().map(|queue| u64::from(queue.overflows)).sum::<u64>()
     }
 
+    /// Waits for accept(), for metrics.
+    pub(super) fn accepts(&self) -> Buckets {
+        self.accept_wait.buckets(ConnectionBuckets::accepts().bounds)
+    }
+
     /// As the report has it: `now`, in a window that began at `begun`; `cpu` is that of its processes, ns.
     pub(super) fn report(&self, now: u64, begun: u64, cpu: Option<u64>) -> ListenerRow {
         let window = now.saturating_sub(begun).max(1) as f64;
@@ -242,6 +254,7 @@ impl Listener {
             peak_backlog: self.peak_backlog,
             backlog_max: (room > 0).then_some(room),
             overflows: self.overflows(),
+            closed_at: Vec::new(),
             accept_wait: self.accept_wait.snapshot(),
             queue: self.queue.snapshot(),
             concurrency: running as f64 / window,

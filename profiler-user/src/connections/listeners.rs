@@ -2,7 +2,6 @@
 //! Bounded: past [`MOST`] a new one is left out, and counted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -18,6 +17,10 @@ pub(super) struct Listeners {
     /// By address in the kernel.
     sockets: FxHashMap<u64, u32>,
     all: Vec<Listener>,
+    /// Unix sockets by inode number.
+    inodes: FxHashMap<u64, u32>,
+    /// Connections wait at a Unix socket of which nothing else is known.
+    pub(super) nameless: bool,
     /// Those that there was no room for.
     pub(super) overflowed: u64,
 }
@@ -55,21 +58,16 @@ impl Listeners {
         }
     }
 
-    /// What the kernel half says of a listening socket; `name` is a Unix socket's, where that is known.
-    pub(super) fn socket(&mut self, socket: &profiler_ebpf::listener::Listener, name: Option<Arc<str>>) {
-        let address = match address::socket(socket.family, &socket.laddr, socket.lport) {
-            Some(address) => Address::Inet(address),
-            None => match (name, self.sockets.get(&socket.sk)) {
-                (Some(name), _) => Address::Unix(name),
-                // Its connections have told its name.
-                (None, Some(number)) => match self.all.get(*number as usize) {
-                    Some(known) => known.address.clone(),
-                    None => return,
-                },
-                (None, None) => return,
-            },
+    /// What the kernel half says of a listening socket. A Unix socket's name is told by its connections, or by /proc.
+    pub(super) fn socket(&mut self, socket: &profiler_ebpf::listener::Listener) {
+        let number = match address::socket(socket.family, &socket.laddr, socket.lport) {
+            Some(address) => self.told_on(socket, address),
+            None => self.sockets.get(&socket.sk).or_else(|| self.inodes.get(&socket.inode)).copied(),
         };
-        let Some(number) = self.on(socket.netns, &address) else { return };
+        let Some(number) = number else {
+            self.nameless |= socket.backlog > 0;
+            return;
+        };
         if self.sockets.len() >= 4 * MOST {
             // Those that are still there come again within a second.
             self.sockets.clear();
@@ -78,6 +76,44 @@ impl Listeners {
         if let Some(listener) = self.all.get_mut(number as usize) {
             listener.socket(socket);
         }
+    }
+
+    /// The listener of a TCP socket. Connections may have come before it was told of: what was known by their own address
+    /// is known by the socket's from now on.
+    fn told_on(&mut self, socket: &profiler_ebpf::listener::Listener, ip: SocketAddr) -> Option<u32> {
+        let address = Address::Inet(ip);
+        let key = (socket.netns, address.clone());
+        if !self.numbers.contains_key(&key) {
+            let known = self.sockets.get(&socket.sk).copied();
+            let known = known.or_else(|| ip.ip().is_unspecified().then(|| self.untold_on(&key))?);
+            if let Some(number) = known
+                && let Some(listener) = self.all.get_mut(number as usize)
+            {
+                let before = std::mem::replace(&mut listener.address, address.clone());
+                self.numbers.remove(&(socket.netns, before));
+                self.numbers.insert(key, number);
+            }
+        }
+        self.on(socket.netns, &address)
+    }
+
+    /// A listener on one address with this port that the kernel half has told nothing of.
+    fn untold_on(&self, (netns, address): &(u32, Address)) -> Option<u32> {
+        let same = |l: &Listener| {
+            l.netns == *netns
+                && l.address.port() == address.port()
+                && matches!(l.address, Address::Inet(_))
+                && !l.is_told()
+        };
+        u32::try_from(self.all.iter().position(same)?).ok()
+    }
+
+    /// `/proc` has told the name of a Unix socket.
+    pub(super) fn numbered(&mut self, inode: u64, number: u32) {
+        if self.inodes.len() >= 4 * MOST {
+            self.inodes.clear();
+        }
+        self.inodes.insert(inode, number);
     }
 
     /// A connection has told the name of the socket that it came from.
@@ -113,6 +149,8 @@ impl Listeners {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn inet(text: &str) -> Address {
@@ -137,14 +175,40 @@ mod tests {
             lport: 80,
             ..Default::default()
         };
-        all.socket(&socket, None);
+        all.socket(&socket);
         assert_eq!(all.of(77, 1, &inet("10.0.0.1:80")), Some(any4), "the kernel knows it");
-        (socket.sk, socket.family) = (78, libc::AF_UNIX as u16);
-        let before = all.all.len();
-        all.socket(&socket, None);
-        assert_eq!(all.all.len(), before, "without a name it is none yet");
-        all.socket(&socket, Some("unix:/run/x".into()));
-        assert!(all.listens(1, &Address::Unix("unix:/run/x".into())));
+        (socket.sk, socket.family, socket.inode, socket.backlog) = (78, libc::AF_UNIX as u16, 99, 3);
+        all.socket(&socket);
+        assert!(all.nameless, "without a name it is none yet");
+        let unix = Address::Unix("unix:/run/x".into());
+        let number = all.on(1, &unix).unwrap();
+        all.numbered(99, number);
+        all.socket(&socket);
+        assert_eq!(all.of(0, 1, &unix), Some(number));
+        assert_eq!(all.get(number).unwrap().backlog(), 3);
+    }
+
+    #[test]
+    fn connections_that_came_before_their_socket_was_told_of_stay_with_it() {
+        let mut all = Listeners::default();
+        let first = all.of(77, 1, &inet("10.0.0.1:80")).unwrap();
+        all.told(77, first);
+        assert_eq!(all.of(77, 1, &inet("10.0.0.2:80")), Some(first), "by its socket");
+        let other = all.of(0, 1, &inet("10.0.0.1:81")).unwrap();
+        for (sk, lport) in [(77, 80), (78, 81)] {
+            let family = libc::AF_INET as u16;
+            all.socket(&profiler_ebpf::listener::Listener {
+                sk,
+                netns: 1,
+                family,
+                lport,
+                ..Default::default()
+            });
+        }
+        assert_eq!(all.of(0, 1, &inet("10.0.0.3:80")), Some(first));
+        assert_eq!(all.of(0, 1, &inet("10.0.0.3:81")), Some(other));
+        let names: Vec<_> = all.iter().map(|l| l.address.to_string()).collect();
+        assert_eq!(names, ["0.0.0.0:80", "0.0.0.0:81"]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use profiler_ebpf::conn::Conn;
 use profiler_ebpf::life::{Event, Life, mark, what};
 use profiler_ebpf::record::{Record, role};
 
+use crate::aggregate::Series;
 use crate::exchange::{Call, Exchange, MysqlCall, seconds};
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
@@ -380,9 +381,9 @@ impl Connections {
         self.listeners.each().for_each(listener::Listener::begin);
     }
 
-    /// What the kernel half says of a listening socket; `name` is a Unix socket's, where that is known.
-    pub fn listener(&mut self, listener: &profiler_ebpf::listener::Listener, name: Option<Arc<str>>) {
-        self.listeners.socket(listener, name);
+    /// What the kernel half says of a listening socket.
+    pub fn listener(&mut self, listener: &profiler_ebpf::listener::Listener) {
+        self.listeners.socket(listener);
     }
 
     /// The kernel half's table of listeners is read, or (`done`) has been.
@@ -418,7 +419,8 @@ impl Connections {
         if let Some(found) = self.rows.get(row) {
             if survey::is_readable(conn) {
                 let since = request.and_then(|request| request.read);
-                let busy = conn.life.busy + since.map_or(0, |since| now.saturating_sub(since.max(open)));
+                let busy = conn.life.busy
+                    + since.map_or(0, |since| now.saturating_sub(since.max(open).max(conn.life.t_told)));
                 let (busy, idle) = row::share(busy, open, now);
                 found.now.busy += busy;
                 found.now.idle += idle;
@@ -497,6 +499,16 @@ impl Connections {
             b.requests.cmp(&a.requests).then_with(|| (&a.address, a.netns).cmp(&(&b.address, b.netns)))
         });
         rows
+    }
+
+    /// The rows of connections and listeners with their histograms, for metrics.
+    pub fn series(&self, now: u64, wanted: impl Fn(&str) -> bool) -> Vec<Series> {
+        let used = self.listeners.iter().filter(|l| l.service.is_some() && l.is_used());
+        let listeners = used.filter(|l| wanted(l.spoken.name())).map(|l| Series::Listener {
+            row: Box::new(l.report(now, self.begun, None)),
+            accepts: l.accepts(),
+        });
+        self.rows.series(|protocol| wanted(protocol.name())).chain(listeners).collect()
     }
 
     /// The processes that work for listeners.

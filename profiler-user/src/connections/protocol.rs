@@ -10,12 +10,13 @@ pub(super) enum Protocol {
     Unknown,
     Other,
     Tls,
+    Http2,
     Http,
     Mysql,
 }
 
-const ALL: [Protocol; 5] =
-    [Protocol::Unknown, Protocol::Other, Protocol::Tls, Protocol::Http, Protocol::Mysql];
+const ALL: [Protocol; 6] =
+    [Protocol::Unknown, Protocol::Other, Protocol::Tls, Protocol::Http2, Protocol::Http, Protocol::Mysql];
 
 impl Protocol {
     /// Of the kernel half's number and marks ([`mark`]).
@@ -25,6 +26,7 @@ impl Protocol {
             proto::MYSQL => Self::Mysql,
             proto::HTTP => Self::Http,
             _ if marks & mark::TLS != 0 => Self::Tls,
+            _ if marks & mark::HTTP2 != 0 => Self::Http2,
             proto::IGNORED => Self::Other,
             _ => Self::Unknown,
         }
@@ -35,6 +37,7 @@ impl Protocol {
             Self::Unknown => "unknown",
             Self::Other => "other",
             Self::Tls => "tls",
+            Self::Http2 => "http2",
             Self::Http => "http",
             Self::Mysql => "mysql",
         }
@@ -76,6 +79,7 @@ mod tests {
     fn what_is_encrypted_may_still_be_known() {
         assert_eq!(Protocol::of(proto::IGNORED, mark::TLS | mark::MYSQL), Protocol::Mysql);
         assert_eq!(Protocol::of(proto::IGNORED, mark::TLS), Protocol::Tls);
+        assert_eq!(Protocol::of(proto::IGNORED, mark::HTTP2), Protocol::Http2);
         assert_eq!(Protocol::of(proto::IGNORED, 0), Protocol::Other);
         assert_eq!(Protocol::of(proto::HTTP, 0), Protocol::Http);
         assert_eq!(Protocol::of(proto::UNKNOWN, 0), Protocol::Unknown);

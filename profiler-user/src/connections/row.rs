@@ -6,6 +6,8 @@ use profiler_ebpf::life::{Life, end, mark};
 
 use super::errno;
 use super::protocol::{Protocol, Spoken};
+use crate::aggregate::ConnectionBuckets;
+use crate::aggregate::buckets::Buckets;
 use crate::aggregate::distribution::Histogram;
 use crate::exchange::seconds;
 use crate::report::{ClosedBy, ConnectionRow, Counters};
@@ -223,6 +225,18 @@ impl Row {
         self.time_wait = sum(self.time_wait, other.time_wait);
         self.transaction = self.transaction.max(other.transaction);
         self.now.add(&other.now);
+    }
+
+    /// Its histograms, for metrics.
+    pub(super) fn buckets(&self) -> ConnectionBuckets {
+        let of = |histogram: &Histogram, empty: &Buckets| histogram.buckets(empty.bounds);
+        let empty = ConnectionBuckets::default();
+        ConnectionBuckets {
+            connects: of(&self.connect, &empty.connects),
+            handshakes: of(&self.handshake, &empty.handshakes),
+            lifetimes: of(&self.lifetime, &empty.lifetimes),
+            exchanges: of(&self.per_connection, &empty.exchanges),
+        }
     }
 
     /// As the report has it; who and whom is the caller's.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::address::Address;
 use super::protocol::Protocol;
 use super::row::Row;
-use crate::aggregate::{MAX_ROWS, OVERFLOW};
+use crate::aggregate::{MAX_ROWS, OVERFLOW, Series};
 use crate::report::{ConnectionRow, Role};
 
 /// Where a connection goes to.
@@ -108,13 +108,9 @@ impl Rows {
                 }
             }
         }
-        let rows = shown.into_iter().map(|((service, role, peer, _, netns), row)| ConnectionRow {
-            service: service.to_owned(),
-            role,
-            peer,
-            netns,
-            ..row.report(role == Role::Client)
-        });
+        let rows = shown
+            .into_iter()
+            .map(|((service, role, peer, _, netns), row)| named(service, role, peer, netns, &row));
         let mut rows: Vec<_> = rows.collect();
         let total =
             |row: &ConnectionRow| row.established + row.preexisting + row.failed.values().sum::<u64>();
@@ -124,6 +120,19 @@ impl Rows {
         });
         rows
     }
+
+    /// The rows with their histograms, for metrics: those that look the same apart.
+    pub(super) fn series(&self, wanted: impl Fn(Protocol) -> bool) -> impl Iterator<Item = Series> {
+        let rows = self.rows.iter().filter(move |(_, row)| !row.is_empty() && wanted(row.spoken.protocol()));
+        rows.map(|(key, row)| Series::Connection {
+            row: Box::new(named(&key.service, key.role, key.peer(), key.netns, row)),
+            buckets: Box::new(row.buckets()),
+        })
+    }
+}
+
+fn named(service: &str, role: Role, peer: String, netns: u32, row: &Row) -> ConnectionRow {
+    ConnectionRow { service: service.to_owned(), role, peer, netns, ..row.report(role == Role::Client) }
 }
 
 #[cfg(test)]
@@ -156,6 +165,28 @@ mod tests {
         let shown = rows.report(0, |_| true);
         let seen: Vec<_> = shown.iter().map(|r| (r.peer.as_str(), r.netns, r.established)).collect();
         assert_eq!(seen, [("10.0.0.9", 1, 3), ("10.0.0.9", 2, 1)]);
+    }
+
+    #[test]
+    fn every_row_has_its_histograms() {
+        let mut rows = Rows::default();
+        open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1000", 1));
+        let number = open(
+            &mut rows,
+            Key::new("web".into(), Role::Client, 1, &address("1.1.1.1:9"), &address("1.1.1.2:80")),
+        );
+        let over = Life { t_open: 1, t_end: 2_000_000_001, exchanges: 3, ..Life::default() };
+        rows.get(number).unwrap().closed(&over, Protocol::Http, 0);
+        let of = |series: Series| match series {
+            Series::Connection { row, buckets } => {
+                Some((row.peer, buckets.lifetimes.sum, buckets.exchanges.sum))
+            }
+            _ => None,
+        };
+        let mut series: Vec<_> = rows.series(|_| true).map(of).map(Option::unwrap).collect();
+        series.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(series, [("1.1.1.2:80".to_owned(), 2.0, 3.0), ("10.0.0.9".to_owned(), 0.0, 0.0)]);
+        assert_eq!(rows.series(|protocol| protocol == Protocol::Mysql).count(), 0);
     }
 
     #[test]

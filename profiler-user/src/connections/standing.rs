@@ -7,9 +7,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Connections;
 use super::address::{Address, Ends};
+use super::listener::Listener;
 use super::proc_net::{State, Tcp};
 use super::rows::Place;
-use super::snapshot::Snapshot;
+use super::snapshot::{Listening, Snapshot};
 use super::{Subject, table::Begun};
 use crate::report::Role;
 
@@ -43,10 +44,9 @@ impl Connections {
     /// and the ports of both ends.
     pub fn stood(&mut self, snapshot: &Snapshot, mut service: impl FnMut(u32, [u16; 2]) -> Option<Arc<str>>) {
         for listening in &snapshot.listening {
-            let number = self.listeners.on(listening.netns, &listening.address);
-            if let Some(listener) = number.and_then(|number| self.listeners.get(number)) {
+            self.listens(listening);
+            if let Some(listener) = self.listeners.exactly(listening.netns, &listening.address) {
                 listener.stood(listening.backlog);
-                listener.owner = listener.owner.or(listening.pid);
             }
         }
         for open in &snapshot.open {
@@ -64,19 +64,27 @@ impl Connections {
         }
     }
 
+    fn listens(&mut self, listening: &Listening) {
+        let Some(number) = self.listeners.on(listening.netns, &listening.address) else { return };
+        if matches!(listening.address, Address::Unix(_)) {
+            self.listeners.numbered(listening.inode, number);
+        }
+        if let Some(listener) = self.listeners.get(number) {
+            listener.owner = listener.owner.or(listening.pid);
+        }
+    }
+
     /// Whether something waits at a listener of which nobody knows whose it is: it is to be looked up, once.
     pub fn wants_owners(&self) -> bool {
-        self.listeners.iter().any(|l| l.service.is_none() && l.owner.is_none() && !l.asked && l.is_used())
+        let asks = |l: &Listener| l.service.is_none() && l.owner.is_none() && !l.asked && l.is_used();
+        self.listeners.nameless || self.listeners.iter().any(asks)
     }
 
     /// Whose the listeners are, by a snapshot that was taken meanwhile.
     pub fn owners(&mut self, snapshot: &Snapshot) {
         self.listeners.each().for_each(|listener| listener.asked |= listener.is_used());
-        for listening in &snapshot.listening {
-            if let Some(listener) = self.listeners.exactly(listening.netns, &listening.address) {
-                listener.owner = listener.owner.or(listening.pid);
-            }
-        }
+        self.listeners.nameless = false;
+        snapshot.listening.iter().for_each(|listening| self.listens(listening));
     }
 
     /// Names the services of listeners at which something waits and that nobody has accepted from.

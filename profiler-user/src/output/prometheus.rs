@@ -4,21 +4,24 @@
 //! rest. Names follow OpenTelemetry's semantic conventions by the Prometheus mapping (contract, section 3).
 //! The encoder is our own: the `prometheus-client` crate writes no `_created` samples.
 
+mod connections;
 mod labels;
 mod loops;
+mod metric;
 mod page;
 
 use std::collections::BTreeMap;
 
 pub use labels::{Labels, http_labels, mysql_labels};
+pub use metric::Metric;
 use page::Page;
 
 use crate::aggregate;
-use crate::aggregate::buckets::{self, Buckets};
+use crate::aggregate::buckets::Buckets;
 use crate::report::{Report, Role};
 
 /// Reasons of loss that are exported even at 0, so that an alert has a series before the first fault.
-const LOST_REASONS: [&str; 13] = [
+const LOST_REASONS: [&str; 15] = [
     "ring_full",
     "connection_table_full",
     "head_unreadable",
@@ -29,25 +32,12 @@ const LOST_REASONS: [&str; 13] = [
     "notice_lost",
     "loop_table_full",
     "stall_lost",
+    "listener_table_full",
+    "connection_event_lost",
     "untracked_operations",
     "identity_gone",
     "series_overflow",
 ];
-
-/// What a histogram measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
-    HttpServerDuration,
-    HttpClientDuration,
-    /// First byte in the kernel -> first read.
-    HttpServerQueue,
-    DbClientDuration,
-    /// The database's own side, which the conventions have no name for.
-    DbServerDuration,
-    DbReturnedRows,
-    EventLoopTurn,
-    EventLoopStall,
-}
 
 /// One histogram with its labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,80 +47,6 @@ pub struct Series {
     /// Without `service_name`.
     pub labels: Labels,
     pub buckets: Buckets,
-}
-
-impl Metric {
-    /// The duration of HTTP exchanges of a role.
-    pub fn of_http(role: Role) -> Self {
-        match role {
-            Role::Server => Self::HttpServerDuration,
-            Role::Client => Self::HttpClientDuration,
-        }
-    }
-
-    /// The duration of MySQL commands of a role.
-    pub fn of_mysql(role: Role) -> Self {
-        match role {
-            Role::Server => Self::DbServerDuration,
-            Role::Client => Self::DbClientDuration,
-        }
-    }
-
-    /// The bounds that the conventions advise.
-    pub fn bounds(self) -> &'static [f64] {
-        match self {
-            Self::HttpServerDuration | Self::HttpClientDuration | Self::HttpServerQueue => {
-                buckets::HTTP_SECONDS
-            }
-            Self::DbClientDuration | Self::DbServerDuration => buckets::DATABASE_SECONDS,
-            Self::DbReturnedRows => buckets::ROWS,
-            Self::EventLoopTurn | Self::EventLoopStall => buckets::LOOP_SECONDS,
-        }
-    }
-
-    /// Name, unit (the name's ending) and help.
-    fn description(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::HttpServerDuration => (
-                "http_server_request_duration_seconds",
-                "seconds",
-                "HTTP requests served, from the arrival in the kernel to the last byte of the response.",
-            ),
-            Self::HttpClientDuration => (
-                "http_client_request_duration_seconds",
-                "seconds",
-                "HTTP requests sent, from their first write to the last byte of the response read.",
-            ),
-            Self::HttpServerQueue => (
-                "hostprof_http_server_queue_duration_seconds",
-                "seconds",
-                "Time that HTTP requests waited in the kernel before their first read.",
-            ),
-            Self::DbClientDuration => (
-                "db_client_operation_duration_seconds",
-                "seconds",
-                "Database commands sent, from their write to the last byte of the reply.",
-            ),
-            Self::DbServerDuration => (
-                "hostprof_db_server_operation_duration_seconds",
-                "seconds",
-                "Database commands served, from their arrival to the last byte of the reply.",
-            ),
-            Self::DbReturnedRows => {
-                ("db_client_response_returned_rows", "rows", "Rows in the replies of the database.")
-            }
-            Self::EventLoopTurn => (
-                "hostprof_eventloop_turn_duration_seconds",
-                "seconds",
-                "Turns of event loops that serve, from the end of a wait to the next wait.",
-            ),
-            Self::EventLoopStall => (
-                "hostprof_eventloop_stall_duration_seconds",
-                "seconds",
-                "Stalls of event loops that clients waited for, by cause and by the call that blocked longest.",
-            ),
-        }
-    }
 }
 
 /// What people call a service.
@@ -158,6 +74,17 @@ pub fn samples(rows: &[aggregate::Series], report: &Report) -> Vec<Series> {
             aggregate::Series::Loop { service, turns } => {
                 add(service, Metric::EventLoopTurn, &Labels::new(), turns);
             }
+            aggregate::Series::Connection { row, buckets } => {
+                let labels = connections::labels(row);
+                for (metric, buckets) in connections::histograms(row, buckets) {
+                    add(&row.service, metric, &labels, buckets);
+                }
+            }
+            aggregate::Series::Listener { row, accepts } => {
+                if accepts.count > 0 {
+                    add(&row.service, Metric::AcceptWait, &connections::listener_labels(row), accepts);
+                }
+            }
             aggregate::Series::Mysql { row, durations, returned } => {
                 let labels = mysql_labels(row);
                 add(&row.service, Metric::of_mysql(row.role), &labels, durations);
@@ -178,6 +105,7 @@ pub fn encode(samples: &[Series], report: &Report) -> String {
     let mut page = Page::new(start.map(|start| start.as_millisecond() as f64 / 1e3));
     histograms(samples, &mut page);
     mysql_errors(report, &mut page);
+    connections::families(report, &mut page);
     loops::utilization(report, &mut page);
     loops::findings(report, &mut page);
     own(report, &mut page);

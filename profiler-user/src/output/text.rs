@@ -4,8 +4,11 @@
 //! row are in the JSON report; this one is for deciding where to look.
 
 mod capture;
+mod connections;
 mod findings;
+mod hangups;
 mod http;
+mod listeners;
 mod loops;
 mod mysql;
 #[cfg(test)]
@@ -14,7 +17,9 @@ pub(crate) mod sample;
 use std::collections::BTreeMap;
 
 use super::style::{Style, Tone, clean, units, wrap};
-use crate::report::{Distribution, HttpRow, LoopRow, MysqlRow, Report, Role, Service};
+use crate::report::{
+    ConnectionRow, Distribution, HttpRow, ListenerRow, LoopRow, MysqlRow, Report, Role, Service,
+};
 
 /// Rows shown of one table.
 const ROWS: usize = 20;
@@ -28,6 +33,8 @@ struct Chapter<'a> {
     http: Vec<&'a HttpRow>,
     mysql: Vec<&'a MysqlRow>,
     loops: Vec<&'a LoopRow>,
+    connections: Vec<&'a ConnectionRow>,
+    listeners: Vec<&'a ListenerRow>,
 }
 
 /// The whole report as text.
@@ -48,7 +55,18 @@ pub fn render(report: &Report, style: &Style) -> String {
             page.push_str(&mysql::section(&chapter.mysql, role, report.window.seconds, style));
         }
         page.push_str(&loops::section(&chapter.loops, style));
+        page.push_str(&listeners::section(&chapter.listeners, style));
+        page.push_str(&connections::section(&chapter.connections, report.window.seconds, style));
     }
+    let (connecting, idle): (Vec<Chapter<'_>>, Vec<Chapter<'_>>) = idle
+        .into_iter()
+        .partition(|chapter| chapter.connections.iter().any(|row| connections::is_shown(row)));
+    let rows: Vec<&ConnectionRow> =
+        connecting.iter().flat_map(|chapter| &chapter.connections).copied().collect();
+    let name = |id: &str| {
+        connecting.iter().find(|chapter| chapter.id == id).map_or_else(|| or_unknown(id), Chapter::name)
+    };
+    page.push_str(&connections::of_others(&rows, name, report.window.seconds, style));
     if report.http.is_empty() && report.mysql.is_empty() {
         page.push('\n');
         page.push_str(&capture::nothing_seen(report, style));
@@ -120,16 +138,35 @@ fn chapters(report: &Report) -> BTreeMap<&str, Chapter<'_>> {
     for row in report.event_loops.iter().filter(|row| loops::is_shown(row)) {
         chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service)).loops.push(row);
     }
+    for row in &report.connections {
+        let chapter = chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service));
+        chapter.connections.push(row);
+    }
+    for row in report.listeners.iter().filter(|row| listeners::is_shown(row)) {
+        chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service)).listeners.push(row);
+    }
     chapters
 }
 
 impl<'a> Chapter<'a> {
     fn new(id: &'a str) -> Self {
-        Self { id, service: None, http: Vec::new(), mysql: Vec::new(), loops: Vec::new() }
+        Self {
+            id,
+            service: None,
+            http: Vec::new(),
+            mysql: Vec::new(),
+            loops: Vec::new(),
+            connections: Vec::new(),
+            listeners: Vec::new(),
+        }
     }
 
+    /// Whether there is more than connections to show.
     fn has_rows(&self) -> bool {
-        !self.http.is_empty() || !self.mysql.is_empty() || !self.loops.is_empty()
+        !self.http.is_empty()
+            || !self.mysql.is_empty()
+            || !self.loops.is_empty()
+            || !self.listeners.is_empty()
     }
 
     /// Time that its exchanges took in sum: the order of the chapters.
@@ -195,8 +232,8 @@ fn known_quantile(distribution: Option<Distribution>, of: fn(&Distribution) -> f
 }
 
 /// The line below a table that was cut.
-fn more(rows: usize) -> String {
-    match rows.saturating_sub(ROWS) {
+fn more(rows: usize, shown: usize) -> String {
+    match rows.saturating_sub(shown) {
         0 => String::new(),
         rest => format!("  ... and {} more (use -o report.json)\n", units::count(rest as u64)),
     }

@@ -1,8 +1,9 @@
-//! One line per finished exchange, for `hostprof trace`: text for a person, a JSON object for a program.
+//! One line per finished exchange, and per event of connections, loops and findings, for `hostprof trace`: text for a person, a JSON object for a program.
 //!
 //! Comes in: an exchange, the name of its service and the wall clock at its end. Never goes out: query strings, header
 //! values and literals of statements.
 
+pub mod connection;
 pub mod finding;
 pub mod stall;
 

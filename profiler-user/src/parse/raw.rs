@@ -1,7 +1,7 @@
 //! Records as they come out of the ring: bytes in, one of the shared structs out, checked for length.
 
 use profiler_ebpf::life::Event;
-use profiler_ebpf::record::{EXEC_ARGS, Process, Record, UnixName, kind};
+use profiler_ebpf::record::{Answer, EXEC_ARGS, Process, Record, UnixName, kind};
 use profiler_ebpf::turn::Turn;
 
 /// One record of the ring.
@@ -34,6 +34,11 @@ pub enum Raw<'a> {
     },
     /// A turn of an event loop that took too long.
     Stall(Box<Turn>),
+    /// What a name server has answered a process of this network namespace.
+    Answer {
+        netns: u32,
+        message: &'a [u8],
+    },
     /// A connection has opened, failed to, or ended.
     Connection(Box<Event>),
 }
@@ -69,6 +74,10 @@ impl<'a> Raw<'a> {
                 })
             }
             kind::EXIT => Some(Self::Exit { pid: word(4)? }),
+            kind::ANSWER => {
+                let message = bytes.get(std::mem::offset_of!(Answer, message)..)?;
+                Some(Self::Answer { netns: word(4)?, message: message.get(..word(8)? as usize)? })
+            }
             kind::CONNECTION => Some(Self::Connection(Box::new(read::<Event>(bytes)?))),
             kind::STALL => Some(Self::Stall(Box::new(read::<Turn>(bytes)?))),
             _ => None,

@@ -55,7 +55,7 @@ pub fn mysql_labels(row: &MysqlRow) -> Labels {
 }
 
 /// Address and port of the peer that was called.
-fn server(peer: Option<&str>) -> Labels {
+pub(super) fn server(peer: Option<&str>) -> Labels {
     let peer = peer.unwrap_or_default();
     if let Some(path) = peer.strip_prefix("unix:") {
         return vec![("server_address", path.to_owned())];

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::page::Page;
 use super::{Labels, name_of};
 use crate::aggregate::buckets::{Buckets, LOOP_SECONDS};
-use crate::report::{LoopRow, Report};
+use crate::report::{ConnectionRow, LoopRow, Report};
 use crate::rules::{self, cause_id, is_told};
 use crate::stall::cause::Cause;
 
@@ -52,7 +52,11 @@ pub(super) fn findings(report: &Report, page: &mut Page) {
     let name = "hostprof_finding_active";
     page.family(name, "gauge", None, "Whether a rule has found something wrong with a service.");
     let serving = report.event_loops.iter().filter(|row| row.turn.is_some()).map(|row| &row.service);
-    let services: BTreeSet<&String> = serving.chain(report.findings.iter().map(|f| &f.service)).collect();
+    let answering = report.listeners.iter().filter(|row| row.requests > 0).map(|row| &row.service);
+    let speaks = |row: &&ConnectionRow| ["http", "mysql"].contains(&row.protocol.as_str());
+    let speaking = report.connections.iter().filter(speaks).map(|row| &row.service);
+    let found = report.findings.iter().map(|f| &f.service);
+    let services: BTreeSet<&String> = serving.chain(answering).chain(speaking).chain(found).collect();
     // Services of one name are one series.
     let mut active: BTreeMap<Labels, bool> = BTreeMap::new();
     for service in services {
@@ -78,6 +82,8 @@ mod tests {
     use super::super::{encode, samples};
     use crate::aggregate::Series;
     use crate::aggregate::buckets::{Buckets, LOOP_SECONDS};
+    use crate::output::text::sample::{busy, connections, listener};
+    use crate::rules;
     use crate::rules::sample::{event_loop, judged, sleep, stall, with_stalls};
     use crate::stall::Confidence;
     use crate::stall::cause::Cause;
@@ -110,5 +116,22 @@ mod tests {
         assert_eq!(sum("hostprof_finding_active[", "event-loop-blocked"), 1.0);
         assert_eq!(sum("hostprof_finding_active[", "event-loop-lag"), 0.0);
         assert!(page.contains("id=\"event-loop-lag\",severity=\"warning\"} 0.0"), "{page}");
+    }
+
+    #[test]
+    fn who_could_have_a_finding_has_a_series() {
+        let active = |report: &crate::report::Report| {
+            let page = encode(&[], report);
+            page.lines().filter(|line| line.starts_with("hostprof_finding_active{")).count()
+        };
+        let mut report = busy();
+        assert_eq!(active(&report), 0);
+        report.connections = connections().into_iter().filter(|row| row.service == "cron-1").collect();
+        assert_eq!(active(&report), 0, "neither HTTP nor MySQL");
+        report.connections = connections();
+        assert_eq!(active(&report), rules::ALL.len());
+        report.connections.clear();
+        report.listeners = vec![listener()];
+        assert_eq!(active(&report), rules::ALL.len());
     }
 }

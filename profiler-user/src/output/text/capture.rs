@@ -123,6 +123,16 @@ fn fault(reason: &str, count: u64) -> String {
             "there were more threads that wait for events than are followed",
             "The turns of these are not measured.",
         ),
+        "listener_table_full" => (
+            "listening socket",
+            "there were more of them than are followed",
+            "Workers and waits of these are not known.",
+        ),
+        "connection_event_lost" => (
+            "connection's begin or end",
+            "the ring from the kernel was full",
+            "Counts of connections are too low. Give it more room (--ring-size 16M).",
+        ),
         "stall_lost" => (
             "stall",
             "the ring, or the list of stalls, was full",
@@ -227,6 +237,8 @@ mod tests {
             "framing_lost",
             "probe_missed",
             "head_unreadable",
+            "listener_table_full",
+            "connection_event_lost",
             "brand_new",
         ];
         report.capture.lost = names.iter().map(|name| ((*name).to_owned(), 1_234)).collect();

@@ -22,7 +22,7 @@ pub(super) fn section(rows: &[&HttpRow], role: Role, seconds: f64, style: &Style
         table.row(cells(row, seconds));
     }
     page.push_str(&table.render(style));
-    page.push_str(&more(rows.len()));
+    page.push_str(&more(rows.len(), ROWS));
     if role == Role::Server && rows.iter().any(|row| row.clock == Some(Clock::Read)) {
         page.push_str(&wrap(
             "Some times start at the first read: what a request waited before it is not in them.",

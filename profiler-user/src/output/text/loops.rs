@@ -18,7 +18,7 @@ pub(super) fn section(rows: &[&LoopRow], style: &Style) -> String {
         table.row(cells(row));
     }
     page.push_str(&table.render(style));
-    page.push_str(&more(rows.len()));
+    page.push_str(&more(rows.len(), ROWS));
     page
 }
 

@@ -33,7 +33,7 @@ pub(super) fn section(rows: &[&MysqlRow], role: Role, seconds: f64, style: &Styl
         table.row(cells(row, one_peer, one_schema));
     }
     page.push_str(&table.render(style));
-    page.push_str(&more(rows.len()));
+    page.push_str(&more(rows.len(), ROWS));
     page.push_str(&errors(&rows, style));
     page
 }
@@ -142,22 +142,30 @@ fn errors(rows: &[&MysqlRow], style: &Style) -> String {
 }
 
 /// What the server's most frequent error numbers say.
-fn meaning(number: &str) -> Option<&'static str> {
+pub(super) fn meaning(number: &str) -> Option<&'static str> {
     Some(match number {
         "1040" => "too many connections",
+        "1043" => "bad handshake",
         "1044" | "1045" => "access denied",
         "1049" => "unknown database",
+        "1053" => "server shutdown",
         "1054" => "unknown column",
         "1062" => "duplicate key",
         "1064" => "syntax error",
+        "1129" => "host blocked",
+        "1130" => "host not allowed",
         "1142" => "command denied",
         "1146" => "no such table",
+        "1153" => "packet over max_allowed_packet",
         "1203" => "too many connections of this user",
         "1205" => "lock wait timeout",
         "1213" => "deadlock",
         "1317" => "query interrupted",
+        "1226" => "limit of the user",
         "1451" | "1452" => "foreign key constraint",
+        "1927" => "connection killed",
         "3024" => "execution time limit",
+        "3169" => "connection killed",
         "4031" => "closed after idling",
         _ => return None,
     })

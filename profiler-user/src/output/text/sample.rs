@@ -1,8 +1,8 @@
 //! A made-up report for the tests of the outputs.
 
 use crate::report::{
-    Capture, Clock, Container, Distribution, Hooks, Host, HttpRow, MysqlRow, Report, Role, RouteSource,
-    SCHEMA, Service, Window,
+    Capture, Clock, ClosedBy, ConnectionRow, Container, Distribution, Hooks, Host, HttpRow, ListenerRow,
+    MysqlRow, Report, Role, RouteSource, SCHEMA, Service, Window,
 };
 
 /// A recording in which nothing happened.
@@ -132,6 +132,134 @@ pub(crate) fn mysql_row(command: &str, text: Option<&str>) -> MysqlRow {
         no_index: 0,
         no_good_index: 0,
         server_slow: 0,
+    }
+}
+
+/// Connections of all sorts, of [`busy`]'s first service and of one without exchanges.
+pub(crate) fn connections() -> Vec<ConnectionRow> {
+    let known = |count, median| Some(distribution(count, median));
+    let us = |us| ClosedBy { us, ..ClosedBy::default() };
+    let client = ConnectionRow {
+        service: "orders-1".into(),
+        role: Role::Client,
+        netns: 4_026_531_840,
+        ..ConnectionRow::default()
+    };
+    let churn = ConnectionRow {
+        peer: "127.0.0.1:3306".into(),
+        peer_name: Some("db".into()),
+        protocol: "mysql".into(),
+        established: 1_290,
+        attempted: 1_290,
+        closed: 1_280,
+        closed_by: us(1_280),
+        live: 10,
+        peak: 21,
+        exchanges: 1_534,
+        exchanges_per_connection: known(1_280, 1.2),
+        connect: known(1_290, 0.000_12),
+        handshake: known(1_290, 0.004_2),
+        lifetime: known(1_280, 0.008_3),
+        time_wait: Some(812),
+        busy_seconds: 1.5,
+        idle_seconds: 9.0,
+        opening_seconds: 30,
+        ..client.clone()
+    };
+    let gone = ConnectionRow {
+        peer: "10.0.0.9:3306".into(),
+        protocol: "mysql".into(),
+        established: 5,
+        attempted: 5,
+        closed: 4,
+        closed_by: ClosedBy { peer: 4, ..ClosedBy::default() },
+        live: 1,
+        peak: 5,
+        exchanges: 60,
+        exchanges_per_connection: known(4, 12.0),
+        connect: known(5, 0.000_3),
+        handshake: known(5, 0.005),
+        lifetime: known(4, 12.3),
+        gone: 4,
+        gone_idle: known(4, 8.0),
+        gone_by: [("4031".to_owned(), 4)].into(),
+        farewells: [("4031".to_owned(), 4), ("1927".to_owned(), 1)].into(),
+        open_transactions: 1,
+        longest_open_transaction: Some(11.5),
+        ..client.clone()
+    };
+    let refused = ConnectionRow {
+        peer: "[::1]:9200".into(),
+        protocol: "unknown".into(),
+        attempted: 13,
+        failed: [("ECONNREFUSED".to_owned(), 12), ("abandoned".to_owned(), 1)].into(),
+        ..client.clone()
+    };
+    let pool = ConnectionRow {
+        peer: "10.0.0.7:9000".into(),
+        protocol: "http".into(),
+        preexisting: 8,
+        live: 8,
+        peak: 8,
+        exchanges: 310,
+        ..client.clone()
+    };
+    let served = ConnectionRow {
+        role: Role::Server,
+        peer: "10.0.0.5".into(),
+        protocol: "http".into(),
+        established: 41,
+        closed: 40,
+        closed_by: ClosedBy { peer: 37, reset: 3, ..ClosedBy::default() },
+        live: 1,
+        peak: 12,
+        exchanges: 3_055,
+        exchanges_per_connection: known(40, 76.0),
+        lifetime: known(40, 20.0),
+        accept_wait: known(41, 0.3),
+        cut: 3,
+        cut_by: ClosedBy { reset: 3, ..ClosedBy::default() },
+        ..client.clone()
+    };
+    let of_other = ConnectionRow {
+        service: "cron-1".into(),
+        peer: "unix:/run/log.sock".into(),
+        protocol: "other".into(),
+        established: 30,
+        attempted: 30,
+        closed: 30,
+        closed_by: ClosedBy { unknown: 30, ..ClosedBy::default() },
+        peak: 1,
+        lifetime: known(30, 0.001),
+        ..client
+    };
+    vec![served, churn, gone, refused, pool, of_other]
+}
+
+/// A listener of [`busy`]'s service where requests wait.
+pub(crate) fn listener() -> ListenerRow {
+    ListenerRow {
+        service: "orders-1".into(),
+        address: "127.0.0.1:8080".into(),
+        netns: 4_026_531_840,
+        workers: 1,
+        processes: 1,
+        in_flight: 3,
+        peak_in_flight: 50,
+        requests: 3_055,
+        backlog: 0,
+        peak_backlog: 12,
+        backlog_max: Some(128),
+        overflows: 2,
+        closed_at: Vec::new(),
+        accept_wait: Some(distribution(41, 0.3)),
+        queue: Some(distribution(3_055, 0.2)),
+        concurrency: 0.9,
+        cpu: Some(0.42),
+        oldest_waiting: Some(6.2),
+        unread: 2,
+        silent: Some(5.5),
+        longest_silence: 5.5,
     }
 }
 

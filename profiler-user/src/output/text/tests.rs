@@ -1,6 +1,6 @@
 //! Tests of the whole page.
 
-use super::sample::{busy, empty, widest};
+use super::sample::{busy, connections, empty, listener, widest};
 use super::*;
 
 #[test]
@@ -68,6 +68,10 @@ fn hostile() -> Report {
     report.mysql[0].digest_text = Some("SELECT\n\x1b[31m ?".into());
     report.mysql[1].peer = Some(format!("unix:/{}", "p".repeat(200)));
     report.services[0].name = "\x1bc\u{9b}0m".repeat(50);
+    report.connections = connections();
+    report.connections[1].peer_name = Some("\u{6771}\x1b[2J".repeat(40));
+    report.connections[2].peer = format!("unix:/{}", "p".repeat(200));
+    report.listeners = vec![ListenerRow { address: "\x1bc".repeat(90), ..listener() }];
     report.capture.lost.insert("\x1b[1mnew_reason".repeat(9), 3);
     report
 }
