@@ -43,6 +43,7 @@ pub(super) struct Row {
     idle: u64,
     opening: Seconds,
     cut: u64,
+    cut_by: ClosedBy,
     gone: u64,
     gone_idle: Histogram,
     gone_by: Counters,
@@ -132,7 +133,7 @@ impl Row {
     pub(super) fn closed(&mut self, life: &Life, protocol: Protocol, begun: u64) {
         self.closed += 1;
         self.live = self.live.saturating_sub(1);
-        *self.ended_by(life) += 1;
+        end_of(&mut self.closed_by, life);
         let readable = life.marks & mark::TLS == 0 && matches!(protocol, Protocol::Http | Protocol::Mysql);
         let over = if life.t_end != 0 { life.t_end } else { life.t_closed };
         if life.t_open != 0 {
@@ -146,7 +147,10 @@ impl Row {
             self.busy += busy;
             self.idle += idle;
         }
-        self.cut += u64::from(life.marks & mark::CUT != 0);
+        if life.marks & mark::CUT != 0 {
+            self.cut += 1;
+            end_of(&mut self.cut_by, life);
+        }
         if life.farewell != 0 {
             *self.farewells.entry(life.farewell).or_default() += 1;
         }
@@ -178,16 +182,6 @@ impl Row {
         counts.iter().sum::<u64>() == 0 && self.failed.is_empty() && self.exchanges == 0
     }
 
-    fn ended_by(&mut self, life: &Life) -> &mut u64 {
-        match life.end {
-            end::OURS | end::ABORTED => &mut self.closed_by.us,
-            end::PEERS => &mut self.closed_by.peer,
-            end::RESET => &mut self.closed_by.reset,
-            end::TIMEOUT | end::ERROR => &mut self.closed_by.timeout,
-            _ => &mut self.closed_by.unknown,
-        }
-    }
-
     /// Adds another row that is shown as one with this.
     pub(super) fn merge(&mut self, other: &Self) {
         self.spoken.merge(&other.spoken);
@@ -216,12 +210,13 @@ impl Row {
         ] {
             ours.merge(theirs);
         }
-        let (ours, theirs) = (&mut self.closed_by, &other.closed_by);
-        ours.us += theirs.us;
-        ours.peer += theirs.peer;
-        ours.reset += theirs.reset;
-        ours.timeout += theirs.timeout;
-        ours.unknown += theirs.unknown;
+        for (ours, theirs) in [(&mut self.closed_by, &other.closed_by), (&mut self.cut_by, &other.cut_by)] {
+            ours.us += theirs.us;
+            ours.peer += theirs.peer;
+            ours.reset += theirs.reset;
+            ours.timeout += theirs.timeout;
+            ours.unknown += theirs.unknown;
+        }
         self.time_wait = sum(self.time_wait, other.time_wait);
         self.transaction = self.transaction.max(other.transaction);
         self.now.add(&other.now);
@@ -268,6 +263,7 @@ impl Row {
             idle_seconds: ns(self.idle + self.now.idle),
             opening_seconds: self.opening.count,
             cut: self.cut,
+            cut_by: self.cut_by,
             gone: self.gone,
             gone_idle: self.gone_idle.snapshot(),
             gone_by: self.gone_by.clone(),
@@ -297,6 +293,18 @@ pub(super) fn share(busy: u64, from: u64, to: u64) -> (u64, u64) {
     let whole = to.saturating_sub(from);
     let busy = busy.min(whole);
     (busy, whole - busy)
+}
+
+/// Counts what ended a connection.
+fn end_of(ended: &mut ClosedBy, life: &Life) {
+    let by = match life.end {
+        end::OURS | end::ABORTED => &mut ended.us,
+        end::PEERS => &mut ended.peer,
+        end::RESET => &mut ended.reset,
+        end::TIMEOUT | end::ERROR => &mut ended.timeout,
+        _ => &mut ended.unknown,
+    };
+    *by += 1;
 }
 
 fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
