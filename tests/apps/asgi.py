@@ -42,6 +42,12 @@ async def block(ms: int):
     return Response("late")
 
 
+@app.get("/block/{ms}/{id}")
+async def block_for(ms: int, id: str):
+    """The same, to be told from others."""
+    return await block(ms)
+
+
 @app.get("/thread/{ms}")
 def thread(ms: int):
     """Only here: no coroutine, so the framework runs it in a thread."""

@@ -1,11 +1,15 @@
 //! What the kernel holds of a process's eBPF: programs, maps and links by their numbers, which are never used again
 //! while a machine runs. The kernel's own word (bpf(2)), not that of hostprof.
 
-use std::{collections::BTreeSet, fs, io};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs, io,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// Commands of bpf(2): include/uapi/linux/bpf.h, enum bpf_cmd.
+const MAP_GET_NEXT_KEY: i32 = 4;
 const PROG_GET_FD_BY_ID: i32 = 13;
 const MAP_GET_FD_BY_ID: i32 = 14;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
@@ -33,6 +37,80 @@ struct ProgramInfo {
     maps: u32,
     map_ids: u64,
     name: [u8; 16],
+}
+
+/// The head of struct bpf_map_info, up to the name.
+#[repr(C)]
+#[derive(Default)]
+struct MapInfo {
+    kind: u32,
+    id: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    name: [u8; 16],
+}
+
+/// A map of a process's.
+#[derive(Debug)]
+pub struct Table {
+    fd: Fd,
+    key_size: usize,
+    max_entries: usize,
+}
+
+impl Table {
+    /// The one of this name that a process's programs use.
+    pub fn of(pid: u32, name: &str) -> Result<Self> {
+        for id in Objects::of(pid)?.maps {
+            let fd = open(MAP_GET_FD_BY_ID, id).with_context(|| format!("map {id}"))?;
+            let mut info = MapInfo::default();
+            inform(&fd, &mut info).with_context(|| format!("no information on map {id}"))?;
+            if info.name.split(|byte| *byte == 0).next() == Some(name.as_bytes()) {
+                let (key_size, max_entries) = (info.key_size as usize, info.max_entries as usize);
+                return Ok(Self { fd, key_size, max_entries });
+            }
+        }
+        bail!("process {pid} has no map {name}")
+    }
+
+    /// How many entries it has.
+    pub fn entries(&self) -> Result<usize> {
+        let mut seen = HashSet::new();
+        let (mut key, mut next) = (vec![0; self.key_size], vec![0_u8; self.key_size]);
+        let mut first = true;
+        // Where entries go meanwhile, the kernel begins again.
+        for _ in 0..2 * self.max_entries {
+            let after = if first { 0 } else { key.as_ptr() as u64 };
+            let attributes = NextKey { map: self.fd.0, pad: 0, key: after, next: next.as_mut_ptr() as u64 };
+            // SAFETY: the kernel reads one key and writes one, of the size that it told, into vectors of that size.
+            let result = unsafe {
+                libc::syscall(libc::SYS_bpf, MAP_GET_NEXT_KEY, &raw const attributes, size_of::<NextKey>())
+            };
+            if result != 0 {
+                let error = io::Error::last_os_error();
+                ensure!(error.raw_os_error() == Some(libc::ENOENT), "failed to list a map: {error}");
+                return Ok(seen.len());
+            }
+            first = false;
+            key.clone_from(&next);
+            seen.insert(next.clone());
+        }
+        Ok(seen.len())
+    }
+}
+
+/// Kernel memory of all maps that a process's programs use, bytes.
+pub fn map_memory(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for id in Objects::of(pid)?.maps {
+        let fd = open(MAP_GET_FD_BY_ID, id).with_context(|| format!("map {id}"))?;
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.0)).context("no fdinfo")?;
+        let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:")).context("no memlock")?;
+        sum += bytes.trim().parse::<u64>().context("no number")?;
+    }
+    Ok(sum)
 }
 
 impl Objects {
@@ -93,13 +171,27 @@ fn maps_of(program: u32) -> Result<Vec<u32>> {
     let mut ids = vec![0_u32; 64];
     let mut info =
         ProgramInfo { maps: ids.len() as u32, map_ids: ids.as_mut_ptr() as u64, ..Default::default() };
-    let attributes = Info { fd: fd.0, length: size_of::<ProgramInfo>() as u32, info: (&raw mut info) as u64 };
-    // SAFETY: the kernel writes at most the lengths given, to `info` and `ids`, which outlive the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<Info>()) };
-    ensure!(result == 0, "no information on program {program}: {}", io::Error::last_os_error());
+    inform(&fd, &mut info).with_context(|| format!("no information on program {program}"))?;
     ids.truncate(info.maps as usize);
     Ok(ids)
+}
+
+/// Has the kernel fill in what it says of an object, of which `info` is the head.
+fn inform<T>(fd: &Fd, info: &mut T) -> io::Result<()> {
+    let attributes = Info { fd: fd.0, length: size_of::<T>() as u32, info: (&raw mut *info) as u64 };
+    // SAFETY: the kernel writes at most the length given to `info`, and as many numbers to the place that it names as it
+    // says there is room for; both outlive the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<Info>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[repr(C)]
+struct NextKey {
+    map: i32,
+    pad: u32,
+    key: u64,
+    next: u64,
 }
 
 #[repr(C)]
@@ -109,6 +201,7 @@ struct Info {
     info: u64,
 }
 
+#[derive(Debug)]
 struct Fd(i32);
 
 impl Drop for Fd {

@@ -35,9 +35,12 @@ pub enum Engine {
 #[derive(Debug)]
 pub struct Database {
     process: Process,
+    engine: Engine,
+    /// What started it.
+    command: Command,
     tcp: Address,
     unix: Address,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Database {
@@ -52,7 +55,8 @@ impl Database {
         let tcp = Address::free_port()?;
         let socket = dir.path().join("db.sock");
         let data = dir.path().join("data");
-        let mut command = engine.command(&data)?;
+        engine.copy_data(&data)?;
+        let mut command = engine.command()?;
         command
             .args(["--user=root", "--bind-address=127.0.0.1", "--max-allowed-packet=64M"])
             .arg(format!("--port={}", tcp.port()?))
@@ -61,12 +65,17 @@ impl Database {
             .arg(flag("--pid-file", &dir.path().join("db.pid")))
             .arg(flag("--init-file", &app("seed.sql")))
             .args(options);
-        let mut process = Process::start(&format!("{engine:?}"), &mut command, dir.path())?;
-        // The message comes after the seed, and unlike a connection it leaves no trace in the server.
-        process.wait_until("it was ready for connections", |process| {
-            process.stderr().contains("port: ") && process.stderr().contains("ready for connections")
-        })?;
-        Ok(Self { process, tcp, unix: Address::Unix(socket), _dir: dir })
+        let process = serve(engine, &mut command, dir.path())?;
+        Ok(Self { process, engine, command, tcp, unix: Address::Unix(socket), dir })
+    }
+
+    /// Stops it and starts it again, at the same port and on the same data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.end()?;
+        // The accounts of the seed are there by now.
+        self.command.arg("--init-file=");
+        self.process = serve(self.engine, &mut self.command, self.dir.path())?;
+        Ok(())
     }
 
     pub fn tcp(&self) -> &Address {
@@ -87,13 +96,28 @@ impl Database {
     }
 }
 
+/// Starts the server and waits until it is ready.
+fn serve(engine: Engine, command: &mut Command, dir: &Path) -> Result<Process> {
+    let mut process = Process::start(&format!("{engine:?}"), command, dir)?;
+    // The message comes after the seed, and unlike a connection it leaves no trace in the server.
+    process.wait_until("it was ready for connections", |process| {
+        process.stderr().contains("port: ") && process.stderr().contains("ready for connections")
+    })?;
+    Ok(process)
+}
+
 impl Engine {
-    /// The server's program with what it needs to run from where it lies, and its data copied to `data`.
-    fn command(self, data: &Path) -> Result<Command> {
+    /// A fresh copy of its data.
+    fn copy_data(self, data: &Path) -> Result<()> {
         let template = service(if self == Self::MariaDb { "mariadb-data" } else { "mysql-data" })?;
         let mut copy = Command::new("cp");
         copy.args(["--archive", "--reflink=auto"]).arg(&template).arg(data);
         Process::run("cp", &mut copy, PATIENCE)?;
+        Ok(())
+    }
+
+    /// The server's program with what it needs to run from where it lies.
+    fn command(self) -> Result<Command> {
         if self == Self::MariaDb {
             let mut command = Command::new(program("mariadbd")?);
             command.args(["--no-defaults", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M"]);

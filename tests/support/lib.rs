@@ -6,18 +6,21 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | servers | [`HttpServer`], [`Nginx`], [`Database`], [`Redis`], [`Prometheus`], [`Stalling`] |
-//! | clients | [`HttpClient`], [`SqlClient`], [`SqlCase`] |
+//! | servers | [`HttpServer`], [`Shop`], [`Nginx`], [`Database`], [`Redis`], [`Prometheus`], [`Stalling`] |
+//! | clients | [`HttpClient`], [`SqlClient`], [`SqlCase`], [`ClientCase`], [`Admin`] |
+//! | network namespaces | [`Netns`] |
 //! | load | [`wrk`], [`sysbench`] |
 //! | ground truth on the wire | [`Capture`] |
 //! | hostprof | [`Recording`], [`Trace`], [`Report`], [`cli`], [`Terminal`] |
-//! | what the kernel holds and refuses | [`Objects`], [`refusal`] |
+//! | what the kernel holds and refuses | [`Objects`], [`Table`], [`refusal`] |
 
 pub mod address;
+pub mod admin;
 pub mod bpf;
 pub mod capture;
 pub mod cgroup;
 pub mod cli;
+pub mod client_case;
 pub mod database;
 pub mod hostile;
 pub mod hostprof;
@@ -29,6 +32,7 @@ pub mod http_truth;
 pub mod install;
 pub mod midway;
 pub mod mysql_line;
+pub mod netns;
 pub mod nginx;
 pub mod peer;
 pub mod process;
@@ -38,6 +42,7 @@ pub mod redis;
 pub mod refusal;
 pub mod report;
 pub mod schema;
+pub mod shop;
 pub mod sql_case;
 pub mod sql_check;
 pub mod sql_client;
@@ -50,21 +55,25 @@ pub mod turn;
 pub mod wrk;
 
 pub use address::Address;
-pub use bpf::Objects;
+pub use admin::Admin;
+pub use bpf::{Objects, Table};
 pub use capture::Capture;
 pub use cgroup::Cgroup;
+pub use client_case::ClientCase;
 pub use database::{Database, Engine};
 pub use hostprof::{Recording, Trace};
 pub use http_client::{Exchange, HttpClient, Response};
 pub use http_server::{HttpServer, Listen, Runtime};
 pub use install::require_root;
 pub use mysql_line::MysqlLine;
+pub use netns::Netns;
 pub use nginx::{AccessLine, Nginx, Upstream};
 pub use process::Process;
 pub use prometheus::Prometheus;
 pub use pty::Terminal;
 pub use redis::Redis;
-pub use report::{Report, Rows};
+pub use report::{CONNECTION_RULES, Report, Rows};
+pub use shop::Shop;
 pub use sql_case::SqlCase;
 pub use sql_check::SqlCheck;
 pub use sql_client::{SqlClient, SqlRun, Statement};

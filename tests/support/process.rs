@@ -127,6 +127,11 @@ impl Process {
 
     /// Asks it to end, and fails if it, or a child of it, does not.
     pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// The same for one whose place is to be taken by another.
+    pub fn end(&mut self) -> Result<()> {
         self.signal(libc::SIGTERM);
         self.wait(PATIENCE)?;
         let begun = Instant::now();

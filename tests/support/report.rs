@@ -1,6 +1,6 @@
 //! Reading a report: the rows of its tables by what a test knows about them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -11,8 +11,22 @@ pub struct Report {
     json: Value,
 }
 
+/// The rules about connections and about those who serve them.
+pub const CONNECTION_RULES: [&str; 10] = [
+    "connection-per-request",
+    "connection-churn",
+    "connection-failures",
+    "pool-exhausted",
+    "server-gone-away",
+    "connection-held",
+    "missing-timeout",
+    "queue-buildup",
+    "single-worker",
+    "stuck-server",
+];
+
 /// Some rows of one table.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Rows<'a> {
     report: &'a Report,
     rows: Vec<&'a Value>,
@@ -51,6 +65,13 @@ impl Report {
         self.json["capture"][name].as_u64().unwrap_or(0)
     }
 
+    /// The findings of these rules about the services of these processes, by their ids.
+    pub fn found(&self, rules: &[&str], pids: &[u32]) -> Vec<(&str, &Value)> {
+        let findings = self.rows("findings").of(pids).rows.into_iter();
+        let ids = findings.filter_map(|finding| Some((finding["id"].as_str()?, finding)));
+        ids.filter(|(id, _)| rules.contains(id)).collect()
+    }
+
     fn counters(&self, name: &str) -> BTreeMap<String, u64> {
         let counters = self.json["capture"][name].as_object().into_iter().flatten();
         counters
@@ -65,6 +86,13 @@ impl Report {
             let running = service["pids"].as_array().into_iter().flatten();
             running.filter_map(Value::as_u64).any(|pid| pids.iter().any(|ours| u64::from(*ours) == pid))
         })
+    }
+}
+
+/// The rows alone: the report that they are of is long.
+impl fmt::Debug for Rows<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.rows.iter().map(|row| row.to_string())).finish()
     }
 }
 

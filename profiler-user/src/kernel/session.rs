@@ -42,6 +42,15 @@ pub struct Session {
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
+/// What a look at the connection table has found.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Exchanges under way.
+    pub in_flight: u64,
+    /// Sockets that [`Session::visit`] is to look at.
+    pub idle: Vec<u64>,
+}
+
 impl Session {
     /// Loads and attaches, silently: until [`Session::arm`] only the notices of processes come. Returns the session and
     /// the ring that the records come out of.
@@ -98,45 +107,50 @@ impl Session {
         self.misses.loops()
     }
 
-    /// Looks at every connection and has the idle ones looked at by the kernel half; `last`, when no more will come,
-    /// has it send whatever is complete. Returns how many exchanges are still under way. `see` gets each connection.
-    pub fn sweep(&mut self, last: bool, mut see: impl FnMut(&Conn)) -> u64 {
+    /// Looks at every connection. `see` gets each.
+    pub fn survey(&mut self, mut see: impl FnMut(&Conn)) -> Survey {
         self.misses.look(&self.ebpf);
-        let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return 0 };
-        let mut idle = Vec::new();
-        let mut in_flight = 0;
+        let mut found = Survey::default();
+        let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return found };
         let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
             // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
             let conn = unsafe { value.as_ptr().cast::<Conn>().read_unaligned() };
             see(&conn);
             let known = conn.record.proto == proto::HTTP || conn.record.proto == proto::MYSQL;
             if known && (conn.state == state::REQUEST || conn.state == state::RESPONSE) {
-                in_flight += 1 + u64::from(conn.waiting);
+                found.in_flight += 1 + u64::from(conn.waiting);
             }
             let lingers = machine::lingers(&conn);
             if lingers || conn.t_closed != 0 || i32::from(conn.record.family) == libc::AF_UNIX {
-                idle.push(conn.record.sk);
+                found.idle.push(conn.record.sk);
             }
         });
         if let Err(e) = result {
             warn!("the connection table could not be read: {e}");
         }
+        found
+    }
+
+    /// Has the kernel half look at these; `last`, when no more will come, has it send whatever is complete. Each may
+    /// send an exchange and an end: the caller has to take them before there is no room for more. Returns how many
+    /// exchanges were sent.
+    pub fn visit(&self, sockets: &[u64], last: bool) -> u64 {
         let sweep = self.ebpf.program(hooks::SWEEP.program).and_then(|p| <&RawTracePoint>::try_from(p).ok());
-        if let Some(sweep) = sweep {
-            for sk in idle {
-                let mut run = RawTracePointRunOptions::new();
-                run.args = [sk, last.into(), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-                match sweep.test_run(run) {
-                    // The program says 1 when the exchange was sent.
-                    Ok(result) => in_flight = in_flight.saturating_sub(u64::from(result.return_value)),
-                    Err(e) => {
-                        debug!("sweep: {e}");
-                        break;
-                    }
+        let Some(sweep) = sweep else { return 0 };
+        let mut sent = 0;
+        for sk in sockets {
+            let mut run = RawTracePointRunOptions::new();
+            run.args = [*sk, last.into(), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            match sweep.test_run(run) {
+                // The program says 1 when the exchange was sent.
+                Ok(result) => sent += u64::from(result.return_value),
+                Err(e) => {
+                    debug!("sweep: {e}");
+                    break;
                 }
             }
         }
-        in_flight
+        sent
     }
 
     /// Calls `see` with every connection that has an exchange under way, and the kept beginning of its request. What

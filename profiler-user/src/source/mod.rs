@@ -16,6 +16,8 @@ use crate::kernel::session::Session;
 const POLL: Duration = Duration::from_millis(50);
 /// How often idle connections are looked at; longer where looking takes long.
 const SWEEP: Duration = Duration::from_millis(250);
+/// So many sockets are visited before what was sent of them is taken from the ring.
+const VISITS: usize = 256;
 /// The sweep may take this share of the time.
 const SWEEP_SHARE: u32 = 20;
 /// Records taken before other work gets its turn.
@@ -122,8 +124,15 @@ impl Source {
     fn sweep(&mut self, last: bool, sink: &mut impl Sink) {
         let begun = Instant::now();
         sink.survey();
-        self.in_flight = self.session.sweep(last, |conn| sink.connection(conn));
+        let found = self.session.survey(|conn| sink.connection(conn));
         sink.surveyed();
+        self.in_flight = found.in_flight;
+        // Thousands of Unix sockets may have been closed: what is sent of them would not fit into the ring at once.
+        for sockets in found.idle.chunks(VISITS) {
+            let sent = self.session.visit(sockets, last);
+            self.in_flight = self.in_flight.saturating_sub(sent);
+            self.take(BATCH, sink);
+        }
         self.next_sweep = Instant::now() + SWEEP.max(begun.elapsed() * SWEEP_SHARE);
     }
 }

@@ -1,0 +1,236 @@
+//! What is open: connections that were there before, a server that has stopped answering, a call without an end, a
+//! session that keeps its transaction open. Told of while it lasts.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use hostprof_tests::{
+    Address, CONNECTION_RULES, ClientCase, Database, Engine, HttpClient, HttpServer, Listen, Recording,
+    Report, Runtime, Trace,
+    process::{PATIENCE, temp_dir, wait_for},
+};
+use serde_json::{Value, json};
+
+const OPEN: u64 = 6;
+const CLOSED: u64 = 2;
+const EACH: u64 = 3;
+
+fn rows<'a>(report: &'a Report, role: &str, peer: &str, pid: u32) -> Result<&'a Value> {
+    report.rows("connections").of(&[pid]).role(role).with("peer", peer).only().context(role.to_owned())
+}
+
+fn ensure_fields(row: &Value, fields: &[(&str, u64)]) -> Result<()> {
+    for (field, expected) in fields {
+        ensure!(row[*field] == *expected, "{field} is not {expected}: {row:#}");
+    }
+    Ok(())
+}
+
+/// Some are idle all the time, some are used, some are closed: the clients tell which.
+#[test]
+fn connections_that_were_open_before_are_counted() -> Result<()> {
+    let port = Address::free_port()?.port()?;
+    let mut server = ClientCase::start("serve", "open_server", &json!({ "port": port }))?;
+    server.at("listening")?;
+    let settings = |each: u64| json!({ "port": port, "count": OPEN, "each": each, "close": CLOSED });
+    let mut used = ClientCase::start("conversations", "used_before", &settings(EACH))?;
+    let mut idle = ClientCase::start("conversations", "idle_before", &settings(0))?;
+    used.at("opened")?;
+    idle.at("opened")?;
+    let recording = Recording::start(&[])?;
+    for case in [&mut used, &mut idle] {
+        case.pass("opened")?;
+        case.pass("used")?;
+        case.at("closed")?;
+    }
+    let report = recording.finish()?;
+    ensure!(report.lost().is_empty(), "lost: {:?}", report.lost());
+    let peer = format!("127.0.0.1:{port}");
+    let both = [
+        ("preexisting", OPEN),
+        ("established", 0),
+        ("closed", CLOSED),
+        ("live", OPEN - CLOSED),
+        ("peak", OPEN),
+    ];
+    for (case, exchanges) in [(&used, OPEN * EACH), (&idle, 0)] {
+        let row = rows(&report, "client", &peer, case.pid())?;
+        ensure_fields(row, &both)?;
+        ensure_fields(row, &[("exchanges", exchanges), ("attempted", 0)])?;
+        ensure!(row["closed_by"]["us"] == CLOSED, "{row:#}");
+    }
+    // The server cannot tell what nobody has spoken on.
+    let server_rows = report.rows("connections").of(&[server.pid()]).role("server").with("peer", "127.0.0.1");
+    for (field, expected) in [
+        ("preexisting", 2 * OPEN),
+        ("established", 0),
+        ("closed", 2 * CLOSED),
+        ("live", 2 * (OPEN - CLOSED)),
+        ("exchanges", OPEN * EACH),
+    ] {
+        let sum = server_rows.total(|row| row[field].as_u64().unwrap_or(0));
+        ensure!(sum == expected, "{field} is {sum}, not {expected}: {server_rows:#?}");
+    }
+    for case in [used, idle, server] {
+        case.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn unix_connections_that_were_open_before_are_counted() -> Result<()> {
+    let dir = temp_dir()?;
+    let path = dir.path().join("http.sock");
+    let settings = json!({ "path": path, "count": OPEN, "close": CLOSED });
+    let mut server = ClientCase::start("serve", "unix_server", &settings)?;
+    server.at("listening")?;
+    let mut clients = ClientCase::start("idle_unix", "unix_clients", &settings)?;
+    clients.at("opened")?;
+    let recording = Recording::start(&[])?;
+    clients.pass("opened")?;
+    clients.pass("used")?;
+    clients.at("closed")?;
+    // Nothing in the kernel tells of a Unix socket's end: they are looked for.
+    thread::sleep(Duration::from_secs(3));
+    let report = recording.finish()?;
+    let peer = format!("unix:{}", path.display());
+    for (role, pid) in [("client", clients.pid()), ("server", server.pid())] {
+        let rows = report.rows("connections").of(&[pid]).role(role).with("peer", peer.clone());
+        for (field, expected) in [
+            ("preexisting", OPEN),
+            ("established", 0),
+            ("live", OPEN - CLOSED),
+            ("closed", CLOSED),
+            ("exchanges", 1),
+        ] {
+            let sum = rows.total(|row| row[field].as_u64().unwrap_or(0));
+            ensure!(sum == expected, "{role}: {field} is {sum}, not {expected}: {rows:#?}");
+        }
+    }
+    clients.stop()?;
+    server.stop()
+}
+
+/// The lines of a rule's findings about the service of a process.
+fn told(trace: &Trace, rule: &str, service: &str) -> Result<Vec<Value>> {
+    let lines = trace.lines()?.into_iter();
+    let ours = |line: &Value| line["service"].as_str().is_some_and(|id| id.contains(service));
+    Ok(lines.filter(|line| line["type"] == "finding" && line["id"] == rule && ours(line)).collect())
+}
+
+fn wait_for_told(trace: &Trace, rule: &str, service: &str, count: usize) -> Result<Vec<Value>> {
+    let begun = Instant::now();
+    loop {
+        let found = told(trace, rule, service)?;
+        if found.len() >= count {
+            return Ok(found);
+        }
+        ensure!(begun.elapsed() < PATIENCE, "{rule}: told {} times: {found:#?}", found.len());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_stuck_server_is_told_of_while_it_is_stuck() -> Result<()> {
+    let server = HttpServer::start(Runtime::UvicornAsyncio, Listen::Tcp)?;
+    let pid = *server.pids().first().context("no process")?;
+    let signal = |signal: i32| {
+        // SAFETY: kill reads two numbers; the process is our child's, which lives until the end of this test.
+        unsafe { libc::kill(pid.cast_signed(), signal) };
+    };
+    let mut clients: Vec<_> = (0..OPEN).map(|_| HttpClient::new(server.address())).collect();
+    for client in &mut clients {
+        client.get("/items/1")?;
+    }
+    let trace = Trace::start(&[])?;
+    clients[0].get("/items/2")?;
+    signal(libc::SIGSTOP);
+    let begun = thread::scope(|scope| -> Result<Value> {
+        let waiting: Vec<_> =
+            clients.iter_mut().map(|client| scope.spawn(|| client.get("/items/3").map(drop))).collect();
+        let found = wait_for_told(&trace, "stuck-server", "uvicorn", 1);
+        let answered = waiting.iter().filter(|client| client.is_finished()).count();
+        signal(libc::SIGCONT);
+        for client in waiting {
+            client.join().expect("a client panicked")?;
+        }
+        ensure!(answered == 0, "it was told of when it answered again");
+        found?.pop().context("nothing was told")
+    })?;
+    ensure!(begun["ongoing"] == true && begun["severity"] == "critical", "{begun:#}");
+    ensure!(begun["evidence"]["in_flight"] == OPEN, "{begun:#}");
+    let over = wait_for_told(&trace, "stuck-server", "uvicorn", 2)?;
+    ensure!(over[1]["ongoing"] == false, "not over: {over:#?}");
+    trace.finish_whole()?;
+    server.stop()
+}
+
+/// A settings file in a folder, and its path as text.
+fn settings(dir: &tempfile::TempDir, text: &str) -> Result<String> {
+    let file = dir.path().join("hostprof.toml");
+    fs::write(&file, text)?;
+    Ok(file.to_str().context("no text")?.to_owned())
+}
+
+#[test]
+fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
+    let dir = temp_dir()?;
+    let config = settings(&dir, "[rules.missing-timeout]\nwait = \"2s\"\n")?;
+    let port = Address::free_port()?.port()?;
+    let mut server = ClientCase::start("serve", "silent_server", &json!({ "port": port }))?;
+    server.at("listening")?;
+    let recording = Recording::start(&["--config", &config])?;
+    let trace = Trace::start(&["--config", &config])?;
+    let mut caller = ClientCase::start("unanswered", "patient_caller", &json!({ "port": port }))?;
+    caller.at("waiting")?;
+    let found = wait_for_told(&trace, "missing-timeout", "patient_caller", 1)?;
+    let peer = format!("127.0.0.1:{port}");
+    ensure!(found[0]["ongoing"] == true && found[0]["subject"] == peer, "{found:#?}");
+    trace.finish_whole()?;
+    let report = recording.finish()?;
+    let found = report.found(&CONNECTION_RULES, &[caller.pid()]);
+    let [("missing-timeout", finding)] = found.as_slice() else {
+        anyhow::bail!("not this one alone: {found:#?}")
+    };
+    ensure!(finding["evidence"]["waiting"] == 1 && finding["ongoing"] == true, "{finding:#}");
+    let row = rows(&report, "client", &peer, caller.pid())?;
+    ensure!(row["waiting"] == 1 && row["oldest_waiting"].as_f64() > Some(2.0), "{row:#}");
+    caller.stop()?;
+    server.stop()
+}
+
+#[test]
+fn a_transaction_that_stays_open_is_found() -> Result<()> {
+    let dir = temp_dir()?;
+    let config = settings(&dir, "[rules.connection-held]\nidle = \"1s\"\n")?;
+    for engine in [Engine::MariaDb, Engine::MySql] {
+        let database = Database::start(engine)?;
+        let recording = Recording::start(&["--config", &config])?;
+        let mut held = ClientCase::of_mysql("open_transaction", "holder", database.tcp(), 1)?;
+        let steady = ClientCase::of_mysql("steady", "steady", database.tcp(), 2)?;
+        held.at("idle")?;
+        let since = Instant::now();
+        wait_for("a while", || since.elapsed() > Duration::from_secs(3))?;
+        let report = recording.finish()?;
+        let row = rows(&report, "client", &database.tcp().to_string(), held.pid())?;
+        ensure!(row["open_transactions"] == 1, "{engine:?}: {row:#}");
+        // It has waited for longer by the time that the report is made.
+        ensure!(row["longest_open_transaction"].as_f64() >= Some(3.0), "{engine:?}: {row:#}");
+        let found = report.found(&CONNECTION_RULES, &[held.pid()]);
+        let [("connection-held", finding)] = found.as_slice() else {
+            anyhow::bail!("{engine:?}: not this one alone: {found:#?}")
+        };
+        ensure!(finding["severity"] == "info", "{finding:#}");
+        let found = report.found(&CONNECTION_RULES, &[steady.pid()]);
+        ensure!(found.is_empty(), "{engine:?}: {found:#?}");
+        held.go_on("idle")?;
+        held.finish()?;
+        steady.go_on("stop")?;
+        steady.finish()?;
+        database.stop()?;
+    }
+    Ok(())
+}
