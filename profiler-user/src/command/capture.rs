@@ -141,7 +141,6 @@ impl Capture {
 
     /// Rows of connections and listeners in which something was seen since this instant, ns.
     fn connections(&mut self, since: u64) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
-        self.pipeline.name_listeners();
         let Pipeline { connections, filter, names, .. } = &mut self.pipeline;
         let wanted = |protocol: &str| filter.wants_protocol(protocol);
         let mut rows = connections.rows(since, wanted);
@@ -161,6 +160,8 @@ impl Capture {
             self.next_owners = Instant::now() + OWNERS_EVERY;
             pipeline.connections.owners(&snapshot(self.most_connections));
         }
+        // While its process lives: it has no name afterwards.
+        pipeline.name_listeners();
     }
 
     /// Findings that have begun (ongoing) or are over since the last call, by what was seen of event loops in the last

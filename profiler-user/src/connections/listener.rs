@@ -51,6 +51,8 @@ pub(super) struct Listener {
     running: u64,
     peak_in_flight: u64,
     peak_backlog: u64,
+    /// For how many there was room when its sockets were last looked at.
+    room: u64,
     /// The last byte of an answer, ns; 0 when there was none.
     answered: u64,
     longest_silence: u64,
@@ -117,6 +119,7 @@ impl Listener {
             running: 0,
             peak_in_flight: 0,
             peak_backlog: 0,
+            room: 0,
             answered: 0,
             longest_silence: 0,
         }
@@ -135,6 +138,9 @@ impl Listener {
             let gone = self.sockets.extract_if(|_, queue| !queue.told);
             let overflows: Vec<_> = gone.map(|(_, queue)| u64::from(queue.overflows)).collect();
             self.overflows_before += overflows.iter().sum::<u64>();
+            if !self.sockets.is_empty() {
+                self.room = self.queues_room();
+            }
             if !overflows.is_empty() {
                 self.closed.truncate(MOST_CLOSED - 1);
                 self.closed.insert(0, now);
@@ -233,6 +239,10 @@ impl Listener {
             || self.overflows() > 0
     }
 
+    fn queues_room(&self) -> u64 {
+        self.sockets.values().map(|queue| u64::from(queue.room)).sum()
+    }
+
     fn overflows(&self) -> u64 {
         self.overflows_before + self.sockets.values().map(|queue| u64::from(queue.overflows)).sum::<u64>()
     }
@@ -246,8 +256,8 @@ impl Listener {
     pub(super) fn report(&self, now: u64, begun: u64, cpu: Option<u64>) -> ListenerRow {
         let window = now.saturating_sub(begun).max(1) as f64;
         let ns = |ns: u64| ns as f64 / 1e9;
-        let queues = || self.sockets.values();
-        let room: u64 = queues().map(|queue| u64::from(queue.room)).sum();
+        // A listener that has closed keeps the room that it had: its peak is of then.
+        let room = if self.sockets.is_empty() { self.room } else { self.queues_room() };
         let running = self.running + self.now.running;
         let silent = now.saturating_sub(self.answered.max(begun));
         ListenerRow {
@@ -328,6 +338,10 @@ mod tests {
         let row = l.report(1, 0, None);
         assert_eq!((row.backlog, row.backlog_max, row.overflows), (2, Some(16), 8), "one is closed");
         assert_eq!(row.closed_at, [3.0]);
+        l.reading(false, 4 * SECOND);
+        l.reading(true, 4 * SECOND);
+        let row = l.report(1, 0, None);
+        assert_eq!((row.backlog, row.backlog_max, row.overflows), (0, Some(16), 8), "both are");
     }
 
     #[test]
