@@ -1,7 +1,7 @@
 //! Connections and listening sockets: the rows of the report, and the lines of a trace.
 
 use super::Field;
-use super::Kind::{self, Counters, Flag, Name, Number, Object, OneOf, Quantiles, Time, Whole};
+use super::Kind::{self, Counters, Flag, List, Name, Number, Object, OneOf, Quantiles, Time, Whole};
 use super::exchanges::ROLE;
 
 const PROTOCOL: Kind = OneOf(&["http", "mysql", "tls", "http2", "other", "unknown"]);
@@ -40,11 +40,14 @@ pub(super) const CONNECTION: &[Field] = &[
     ("time_wait", false, Whole),
     ("busy_seconds", true, Number),
     ("idle_seconds", true, Number),
+    ("used_seconds", true, Number),
+    ("full_seconds", true, Number),
     ("opening_seconds", true, Whole),
     ("cut", true, Whole),
     ("cut_by", true, CLOSED_BY),
     ("gone", true, Whole),
     ("gone_idle", false, Quantiles),
+    ("gone_at", false, Quantiles),
     ("gone_by", false, Counters),
     ("farewells", false, Counters),
     ("waiting", true, Whole),
@@ -66,6 +69,7 @@ pub(super) const LISTENER: &[Field] = &[
     ("peak_backlog", true, Whole),
     ("backlog_max", false, Whole),
     ("overflows", true, Whole),
+    ("closed_at", false, List(&Number)),
     ("accept_wait", false, Quantiles),
     ("queue", false, Quantiles),
     ("concurrency", true, Number),
