@@ -239,6 +239,35 @@ pub fn send_record<W: World>(c: &mut Conn, w: &mut W) {
     w.count(Counter::Emitted);
 }
 
+/// True when an end with this errno, 0 for none, would cut the exchange under way.
+#[inline(always)]
+pub fn is_cut(c: &mut Conn, errno: u8) -> bool {
+    let http = c.record.proto == proto::HTTP;
+    if !http && c.record.proto != proto::MYSQL {
+        return false;
+    }
+    if c.state == state::REQUEST {
+        return c.record.flags & flag::ORPHAN == 0 && !is_guess(c);
+    }
+    if c.state != state::RESPONSE || c.record.flags & (flag::EMITTED | flag::ORPHAN | flag::RACED) != 0 {
+        return false;
+    }
+    if http {
+        // A body that ends with the connection is cut by a reset.
+        return errno != 0 || c.replies().phase < phase::OPAQUE;
+    }
+    // A reset after a whole MySQL reply is no part of it.
+    !mysql::settled(c)
+}
+
+/// True when nothing but a guess says that what was asked is a request.
+#[inline(always)]
+fn is_guess(c: &Conn) -> bool {
+    // The mark has another meaning for MySQL.
+    let headed = c.record.proto == proto::HTTP && c.has(mark::HEADED);
+    c.state == state::REQUEST && c.record.flags & flag::TENTATIVE != 0 && !headed
+}
+
 /// The connection is over, with an errno or (0) without. `time` in ns.
 #[inline(always)]
 pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
@@ -247,37 +276,25 @@ pub fn end<W: World>(c: &mut Conn, w: &mut W, errno: u8, time: u64) {
     }
     let error = if errno != 0 { errno } else { ERROR_CLOSED };
     let known = c.record.proto == proto::HTTP || c.record.proto == proto::MYSQL;
-    // The mark has another meaning for MySQL.
-    let headed = c.record.proto == proto::HTTP && c.has(mark::HEADED);
-    // Nothing but a guess says that these were requests.
-    let guess = c.state == state::REQUEST && c.record.flags & flag::TENTATIVE != 0 && !headed;
+    let guess = is_guess(c);
+    let cut = is_cut(c, errno);
+    if cut {
+        c.record.error = error;
+        c.life.marks |= life::mark::CUT;
+    }
     if known {
         if c.state == state::RESPONSE {
-            let done = if c.record.proto == proto::MYSQL {
-                mysql::settled(c)
-            } else {
-                let role = c.record.role;
-                c.half(role == role::SERVER).phase >= phase::OPAQUE
-            };
-            let silent = flag::EMITTED | flag::ORPHAN | flag::RACED;
-            if c.record.flags & silent == 0 {
-                // A reset after a whole MySQL reply is no part of it; a body that ends with the connection is cut by one.
-                if !done || (errno != 0 && c.record.proto == proto::HTTP) {
-                    c.record.error = error;
-                    c.life.marks |= life::mark::CUT;
-                }
+            if c.record.flags & (flag::EMITTED | flag::ORPHAN | flag::RACED) == 0 {
                 send_record(c, w);
             } else if c.record.flags & flag::RACED != 0 {
                 w.count(Counter::HalfSeen);
             }
         } else if c.state == state::REQUEST {
-            if c.record.flags & flag::ORPHAN != 0 || guess {
-                w.count(Counter::HalfSeen);
-            } else {
-                c.record.error = error;
+            if cut {
                 c.record.t_last = time;
-                c.life.marks |= life::mark::CUT;
                 send_record(c, w);
+            } else {
+                w.count(Counter::HalfSeen);
             }
         } else if c.state == state::HELD {
             if c.record.request.pid == 0 { w.count(Counter::Unsolicited) } else { send_record(c, w) }

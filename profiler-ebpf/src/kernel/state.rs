@@ -6,8 +6,9 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use profiler_ebpf::conn::{Conn, mark, state};
+use profiler_ebpf::conn::{Conn, mark};
 use profiler_ebpf::life::{mark as life_mark, tcp};
+use profiler_ebpf::machine;
 use profiler_ebpf::record::{Counter, role};
 
 use super::config::CFG;
@@ -146,7 +147,7 @@ fn closes(c: &mut Conn, error: u8, time: u64) {
     // queue can still be read (`tcp_recvmsg_locked` looks at it before the state). Reads or the sweep will end it.
     c.t_closed = time;
     c.closed_error = error;
-    if c.life.was_ended() && (c.state == state::REQUEST || c.state == state::RESPONSE) {
+    if machine::is_cut(c, error) {
         c.life.marks |= life_mark::CUT;
     }
     // A connect that has no error yet gets it from connect(), or was given up by its process.

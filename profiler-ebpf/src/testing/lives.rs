@@ -18,9 +18,12 @@ fn ended(states: &[(u8, u8)]) -> Life {
     life
 }
 
+/// States with their errors, what ended it, its error.
+type Case = (&'static [(u8, u8)], u8, u8);
+
 #[test]
 fn what_ends_a_connection_first_has_ended_it() {
-    let cases: [(&[(u8, u8)], u8, u8); 9] = [
+    let cases: &[Case] = &[
         (&[(tcp::FIN_WAIT1, 0), (tcp::CLOSE, 0)], end::OURS, 0),
         (&[(tcp::CLOSE_WAIT, 0), (tcp::CLOSE, 0)], end::PEERS, 0),
         // The answer to what was written after the peer's FIN.
@@ -32,7 +35,7 @@ fn what_ends_a_connection_first_has_ended_it() {
         (&[(tcp::CLOSE, 0)], end::ABORTED, 0),
         (&[(tcp::ESTABLISHED, 0)], end::NONE, 0),
     ];
-    for (states, how, error) in cases {
+    for &(states, how, error) in cases {
         let life = ended(states);
         assert_eq!((life.end, life.error), (how, error), "{states:?}");
         if how != end::NONE {

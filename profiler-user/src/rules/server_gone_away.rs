@@ -38,6 +38,8 @@ const LATE: f64 = 0.25;
 /// A server closes its socket so long before it ends connections, and it is found closed so much later, seconds.
 const SOON: f64 = 2.0;
 const LATER: f64 = 3.0;
+/// A command of so many bytes may be longer than a server takes.
+const LONG: f64 = 262_144.0;
 /// Timeouts that people set are multiples of so many seconds, where only that tells.
 const ROUND: f64 = 10.0;
 
@@ -79,14 +81,16 @@ impl Ended {
         let errors = peer.mysql_errors(facts);
         let error = |number: &str| errors.get(number).copied().unwrap_or(0);
         let failed = failed_connects(facts, peer);
+        let unsent = unsent(facts, peer);
+        let too_large = error(TOO_LARGE) + unsent;
         Self {
-            gone: peer.sum(|row| row.gone).saturating_sub(failed_pings(facts, peer)),
+            gone: peer.sum(|row| row.gone).saturating_sub(failed_pings(facts, peer) + unsent),
             by: peer.counters(|row| &row.gone_by),
             idle: peer.most(|row| row.gone_idle),
-            in_use: peer.sum(|row| row.cut_by.peer).saturating_sub(error(TOO_LARGE))
+            in_use: peer.sum(|row| row.cut_by.peer).saturating_sub(too_large)
                 + error(SHUTDOWN)
                 + error(KILLED),
-            too_large: error(TOO_LARGE),
+            too_large,
             went_down: went_down(facts, peer),
             farewells: peer.counters(|row| &row.farewells),
             refused: ["ECONNREFUSED", "ENOENT"].iter().filter_map(|name| failed.get(*name)).sum(),
@@ -168,6 +172,19 @@ fn failed_pings(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
     });
     let errors = pings.flat_map(|row| &row.errors);
     errors.filter(|(error, _)| error.parse::<u32>().is_err()).map(|(_, count)| count).sum()
+}
+
+/// Commands so long that the server hung up before it had all of them, and whose client writes on and never reads why.
+fn unsent(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
+    let long = facts.mysql.iter().filter(|row| {
+        let own = row.role == Role::Client && row.service == peer.service;
+        own && row.peer.as_deref() == Some(peer.address) && row.request_bytes.max >= LONG
+    });
+    let errors = long.flat_map(|row| &row.errors);
+    errors
+        .filter(|(error, _)| ["EPIPE", "ECONNRESET"].contains(&error.as_str()))
+        .map(|(_, count)| count)
+        .sum()
 }
 
 /// The whole seconds that all of these times agree on.
@@ -296,7 +313,8 @@ fn detail(cause: Cause, ended: &Ended) -> String {
         sentences.push(format!("{connections} ended within a command, which is error 2013."));
     }
     if ended.too_large > 0 {
-        sentences.push(format!("Error 1153 {}.", units::things(ended.too_large, "time", "times")));
+        let commands = units::things(ended.too_large, "command was", "commands were");
+        sentences.push(format!("{commands} longer than the server takes (error 1153)."));
     }
     if ended.refused > 0 {
         let connects = units::things(ended.refused, "connect was", "connects were");
@@ -454,6 +472,23 @@ mod tests {
                 ListenerRow { service: "mysqld".into(), address: address.into(), closed_at, ..listener() };
             let report = Report { listeners: vec![listener], ..with_connections(vec![row.clone()]) };
             assert_eq!(findings(&report, ID)[0].evidence["cause"], cause, "{address}");
+        }
+    }
+
+    /// The client writes on, fails, and does not read what the server has said.
+    #[test]
+    fn a_packet_that_is_too_large_to_be_sent() {
+        let by = ClosedBy { peer: 4, ..ClosedBy::default() };
+        for (bytes, cause) in [(1_048_576.0, "max_allowed_packet"), (60.0, "killed")] {
+            let row = ConnectionRow { cut: 4, cut_by: by, ..gone("fin", 4, Some(distribution(4, 0.03))) };
+            let mut report = with_connections(vec![row]);
+            mysql(&mut report, "query", "EPIPE", 4);
+            report.mysql[0].request_bytes = Distribution { max: bytes, ..distribution(4, bytes) };
+            let finding = &findings(&report, ID)[0];
+            assert_eq!(
+                (&finding.evidence["cause"], finding.count),
+                (&json!(cause), if bytes > 100.0 { 4 } else { 8 })
+            );
         }
     }
 
