@@ -1,7 +1,7 @@
 //! How much time was spent with how many exchanges under way: their begins and ends come in as they end, times at each
 //! level go out.
 //!
-//! Those that have ended lately are kept. What is older is settled: an exchange that goes on for longer than [`KEPT`]
+//! Those that have ended lately are kept. What is older is settled: an exchange that goes on for longer than a thousand
 //! others take to end counts from there on.
 
 /// Intervals looked at together.
