@@ -89,8 +89,8 @@ pub(crate) fn accepted(sk: u64) {
         // SAFETY: a value of LISTENERS.
         let l = unsafe { &mut *known };
         l.accepted = l.accepted.wrapping_add(1);
-        if l.backlog >= l.peak_backlog {
-            l.peak_backlog = l.backlog + 1;
+        if l.peak_backlog == 0 {
+            l.peak_backlog = 1;
         }
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use profiler_ebpf::conn::Conn;
 use profiler_ebpf::record::Counter;
+use rustc_hash::FxHashMap;
 
 use super::lookout::{Lookout, Told};
 use super::pipeline::{Finished, Pipeline};
@@ -49,6 +50,8 @@ pub struct Capture {
     next_listeners: Instant,
     next_owners: Instant,
     most_connections: usize,
+    /// Connections that each namespace had turned away when the window began.
+    overflows_before: FxHashMap<u32, u64>,
     thresholds: Thresholds,
     active: Active,
     next_verdict: Instant,
@@ -113,6 +116,7 @@ impl Capture {
             next_listeners: Instant::now(),
             next_owners: Instant::now(),
             most_connections,
+            overflows_before: Namespaces::find(own::proc_root()).overflows(),
             thresholds: settings.rules.clone(),
             active: Active::default(),
             next_verdict: Instant::now() + JUDGE_EVERY,
@@ -241,7 +245,9 @@ impl Capture {
         self.source.close(&mut Feed { pipeline, clock, see: &mut see });
         self.look_at_listeners();
         let mut left = Left::default();
-        Namespaces::find(own::proc_root()).each_tcp(|netns, socket| left.see(netns, socket));
+        let namespaces = Namespaces::find(own::proc_root());
+        namespaces.each_tcp(|netns, socket| left.see(netns, socket));
+        left.overflows(&self.overflows_before, namespaces.overflows());
         self.pipeline.connections.left(&left);
         let (connections, listeners) = self.connections(0);
         let told = self.pipeline.told();

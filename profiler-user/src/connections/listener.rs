@@ -36,7 +36,9 @@ pub(super) struct Listener {
     /// Sockets by their address in the kernel.
     sockets: FxHashMap<u64, Queue>,
     /// Of sockets that are closed.
-    overflows_before: u64,
+    drops_before: u64,
+    /// What the namespace counts of them as turned away for want of room, once that is known.
+    overflows: Option<u64>,
     /// When they were found to be, ns, the last first.
     closed: Vec<u64>,
     /// As it was before we came.
@@ -64,7 +66,7 @@ struct Queue {
     backlog: u32,
     peak: u32,
     room: u32,
-    overflows: u32,
+    drops: u32,
     /// The kernel half has told of it at its last reading.
     told: bool,
 }
@@ -107,7 +109,8 @@ impl Listener {
             connections: 0,
             touched: 0,
             sockets: FxHashMap::default(),
-            overflows_before: 0,
+            drops_before: 0,
+            overflows: None,
             closed: Vec::new(),
             standing: None,
             workers: FxHashSet::default(),
@@ -136,12 +139,12 @@ impl Listener {
         if done {
             // What is not there any more is closed.
             let gone = self.sockets.extract_if(|_, queue| !queue.told);
-            let overflows: Vec<_> = gone.map(|(_, queue)| u64::from(queue.overflows)).collect();
-            self.overflows_before += overflows.iter().sum::<u64>();
+            let drops: Vec<_> = gone.map(|(_, queue)| u64::from(queue.drops)).collect();
+            self.drops_before += drops.iter().sum::<u64>();
             if !self.sockets.is_empty() {
                 self.room = self.queues_room();
             }
-            if !overflows.is_empty() {
+            if !drops.is_empty() {
                 self.closed.truncate(MOST_CLOSED - 1);
                 self.closed.insert(0, now);
             }
@@ -159,7 +162,7 @@ impl Listener {
             backlog: socket.backlog,
             peak: socket.peak_backlog,
             room: socket.backlog_max,
-            overflows: socket.drops.wrapping_sub(socket.drops_before),
+            drops: socket.drops.wrapping_sub(socket.drops_before),
             told: true,
         };
         self.sockets.insert(socket.sk, queue);
@@ -243,8 +246,19 @@ impl Listener {
         self.sockets.values().map(|queue| u64::from(queue.room)).sum()
     }
 
+    /// The namespace's own count of what was turned away here.
+    pub(super) fn overflowed(&mut self, overflows: u64) {
+        self.overflows = Some(overflows);
+    }
+
     fn overflows(&self) -> u64 {
-        self.overflows_before + self.sockets.values().map(|queue| u64::from(queue.overflows)).sum::<u64>()
+        self.overflows.unwrap_or_else(|| self.dropped())
+    }
+
+    /// What its sockets have dropped: what was turned away for want of room, the last packet of its handshake counted too
+    /// (`discard_and_relse` in net/ipv4/tcp_ipv4.c).
+    pub(super) fn dropped(&self) -> u64 {
+        self.drops_before + self.sockets.values().map(|queue| u64::from(queue.drops)).sum::<u64>()
     }
 
     /// Waits for accept(), for metrics.

@@ -1,4 +1,5 @@
-//! Lines of `/proc/net/tcp`, `tcp6` and `unix` (proc_pid_net(5)): text goes in, sockets come out. Pure.
+//! Lines of `/proc/net/tcp`, `tcp6`, `unix` and `netstat` (proc_pid_net(5)): text goes in, sockets and a counter come out.
+//! Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -45,6 +46,15 @@ pub struct Unix<'a> {
     pub inode: u64,
     /// With `@` first where it is abstract.
     pub path: &'a str,
+}
+
+/// The counter `ListenOverflows` in a line of values of `netstat`, whose names the line before it has.
+pub fn listen_overflows(names: &str, values: &str) -> Option<u64> {
+    let (mut names, mut values) = (names.split_ascii_whitespace(), values.split_ascii_whitespace());
+    if (names.next(), values.next()) != (Some("TcpExt:"), Some("TcpExt:")) {
+        return None;
+    }
+    values.nth(names.position(|name| name == "ListenOverflows")?)?.parse().ok()
 }
 
 /// `sl local remote st tx:rx tr:when retrnsmt uid timeout inode ...`; None for the heading and what it does not know.
@@ -161,5 +171,14 @@ mod tests {
         ] {
             assert_eq!(unix(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_counter_goes_by_the_line_of_names_before_it() {
+        let names = "TcpExt: SyncookiesSent ListenOverflows ListenDrops";
+        assert_eq!(listen_overflows(names, "TcpExt: 0 24 32"), Some(24));
+        assert_eq!(listen_overflows("IpExt: InOctets", "IpExt: 7"), None);
+        assert_eq!(listen_overflows(names, "TcpExt: 0"), None);
+        assert_eq!(listen_overflows("TcpExt: 0 24 32", names), None);
     }
 }

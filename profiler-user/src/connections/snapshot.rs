@@ -83,6 +83,21 @@ impl Namespaces {
         }
     }
 
+    /// How many connections each of them has turned away for want of room in a listener's queue, since it is there.
+    pub fn overflows(&self) -> FxHashMap<u32, u64> {
+        let mut all = FxHashMap::default();
+        for (number, pids) in &self.by_number {
+            let mut names = String::new();
+            self.lines(pids, "netstat", |line| {
+                if let Some(overflows) = proc_net::listen_overflows(&names, line) {
+                    all.insert(*number, overflows);
+                }
+                names = line.to_owned();
+            });
+        }
+        all
+    }
+
     fn lines(&self, pids: &[u32], file: &str, mut see: impl FnMut(&str)) {
         for pid in pids.iter().take(TRIES) {
             let Ok(file) = File::open(self.root.join(format!("{pid}/net/{file}"))) else { continue };

@@ -21,6 +21,8 @@ pub struct Left {
     /// How many go from one end to the other: by the remote address, and by the own address and the remote host.
     to: FxHashMap<(u32, SocketAddr), u64>,
     at: FxHashMap<(u32, SocketAddr, std::net::IpAddr), u64>,
+    /// Connections turned away within the window, by namespace.
+    overflows: FxHashMap<u32, u64>,
 }
 
 impl Left {
@@ -36,6 +38,16 @@ impl Left {
             }
             _ => {}
         }
+    }
+}
+
+impl Left {
+    /// What the namespaces have counted of connections turned away: before the window (one that was not there yet begins
+    /// with none), and by now.
+    pub fn overflows(&mut self, before: &FxHashMap<u32, u64>, now: FxHashMap<u32, u64>) {
+        let since =
+            |(netns, now): (u32, u64)| (netns, now.saturating_sub(before.get(&netns).copied().unwrap_or(0)));
+        self.overflows = now.into_iter().map(since).collect();
     }
 }
 
@@ -103,6 +115,14 @@ impl Connections {
         {
             // It ended between the snapshot and the hooks.
             self.undo(gone.row, Begun::Before);
+        }
+        for (netns, all) in &left.overflows {
+            let dropped = |l: &Listener| if l.netns == *netns { l.dropped() } else { 0 };
+            let dropped: Vec<u64> = self.listeners.iter().map(dropped).collect();
+            let parts = shares((*all).min(dropped.iter().sum()), &dropped);
+            for (listener, part) in self.listeners.each().zip(parts).filter(|(l, _)| l.netns == *netns) {
+                listener.overflowed(part);
+            }
         }
         let mut same: FxHashMap<(u32, &Address), Vec<usize>> = FxHashMap::default();
         let mut counts = Vec::new();
