@@ -216,8 +216,9 @@ fn over(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) {
     if unix {
         c.life.ends(if ret == 0 { end::PEERS } else { end::RESET }, time);
     }
-    if send && c.record.role == role::CLIENT && c.record.proto != proto::IGNORED && c.life.was_ended() {
-        // What is written to a connection that the server has ended, and is more than a goodbye.
+    let idle = c.state != state::REQUEST && c.life.was_ended();
+    if send && c.record.role == role::CLIENT && c.record.proto != proto::IGNORED && idle {
+        // What is written to an idle connection that the server has ended, and is more than a goodbye.
         if c.record.proto != proto::MYSQL || !is_goodbye(buffer()) {
             c.life.marks |= life_mark::GONE;
         }

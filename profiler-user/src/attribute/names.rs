@@ -1,13 +1,15 @@
 //! Names of peers: which name the processes of a network namespace have looked an address up by. In come the answers that
 //! they have read from name servers, out goes the name of an address. Nothing is asked of anybody.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
 use simple_dns::Packet;
 use simple_dns::rdata::RData;
+
+use crate::report::{ConnectionRow, Role};
 
 /// Addresses remembered at the most; what was not seen for longest is forgotten first.
 const MOST: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -42,9 +44,18 @@ impl Names {
         }
     }
 
+    /// Gives a client's row the name of its peer.
+    pub fn dress(&mut self, row: &mut ConnectionRow) {
+        if row.role == Role::Client
+            && let Ok(peer) = row.peer.parse::<SocketAddr>()
+        {
+            row.peer_name = self.of(row.netns, peer.ip());
+        }
+    }
+
     /// The name of an address there.
-    pub fn of(&mut self, netns: u32, address: IpAddr) -> Option<Arc<str>> {
-        self.known.get(&(netns, address)).cloned()
+    fn of(&mut self, netns: u32, address: IpAddr) -> Option<String> {
+        self.known.get(&(netns, address)).map(|name| name.to_string())
     }
 }
 
@@ -68,6 +79,22 @@ mod tests {
         assert_eq!(names.of(7, address).as_deref(), Some("db.shop.internal"));
         assert_eq!(names.of(8, address), None);
         assert_eq!(names.of(7, IpAddr::from(Ipv6Addr::LOCALHOST)), None);
+    }
+
+    #[test]
+    fn a_clients_row_has_its_peers_name_and_a_servers_has_none() {
+        let mut names = Names::default();
+        names.learn(7, ALIASED);
+        for (role, peer, name) in [
+            (Role::Client, "10.0.0.9:3306", Some("db.shop.internal")),
+            (Role::Client, "10.0.0.8:3306", None),
+            (Role::Client, "unix:/run/db.sock", None),
+            (Role::Server, "10.0.0.9", None),
+        ] {
+            let mut row = ConnectionRow { role, peer: peer.into(), netns: 7, ..ConnectionRow::default() };
+            names.dress(&mut row);
+            assert_eq!(row.peer_name.as_deref(), name);
+        }
     }
 
     #[test]

@@ -142,19 +142,20 @@ impl Capture {
     /// Rows of connections and listeners in which something was seen since this instant, ns.
     fn connections(&mut self, since: u64) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
         self.pipeline.name_listeners();
-        let Pipeline { connections, filter, .. } = &self.pipeline;
+        let Pipeline { connections, filter, names, .. } = &mut self.pipeline;
         let wanted = |protocol: &str| filter.wants_protocol(protocol);
-        let rows = connections.rows(since, wanted);
+        let mut rows = connections.rows(since, wanted);
+        rows.iter_mut().for_each(|row| names.dress(row));
         let used = |processes: &mut dyn Iterator<Item = u32>| self.cpu.used(processes);
         (rows, connections.listener_rows(since, monotonic(), wanted, used))
     }
 
     /// Reads what the kernel half says of listeners, and what else is to be known of them.
     fn look_at_listeners(&mut self) {
-        let pipeline = &mut self.pipeline;
-        pipeline.connections.reading_listeners(false);
+        let (pipeline, now) = (&mut self.pipeline, monotonic());
+        pipeline.connections.reading_listeners(false, now);
         self.source.session.each_listener(|listener| pipeline.listener(listener));
-        pipeline.connections.reading_listeners(true);
+        pipeline.connections.reading_listeners(true, now);
         self.cpu.look(pipeline.connections.workers());
         if pipeline.connections.wants_owners() && Instant::now() >= self.next_owners {
             self.next_owners = Instant::now() + OWNERS_EVERY;

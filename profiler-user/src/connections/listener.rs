@@ -15,6 +15,8 @@ use crate::report::ListenerRow;
 
 /// Threads told apart; of more only so many are counted.
 const MOST_WORKERS: usize = 4_096;
+/// Ends of its sockets that are kept, the last ones.
+const MOST_CLOSED: usize = 16;
 
 /// A listening socket of the kernel's, or several of one address.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct Listener {
     sockets: FxHashMap<u64, Queue>,
     /// Of sockets that are closed.
     overflows_before: u64,
+    /// When they were found to be, ns, the last first.
+    closed: Vec<u64>,
     /// As it was before we came.
     standing: Option<u64>,
     workers: FxHashSet<(u32, u32)>,
@@ -102,6 +106,7 @@ impl Listener {
             touched: 0,
             sockets: FxHashMap::default(),
             overflows_before: 0,
+            closed: Vec::new(),
             standing: None,
             workers: FxHashSet::default(),
             processes: FxHashSet::default(),
@@ -123,13 +128,17 @@ impl Listener {
         self.peak_backlog = self.peak_backlog.max(self.backlog());
     }
 
-    /// The kernel half's table is read: true once all of it has been.
-    pub(super) fn reading(&mut self, done: bool) {
+    /// The kernel half's table is read `now`: true once all of it has been.
+    pub(super) fn reading(&mut self, done: bool, now: u64) {
         if done {
             // What is not there any more is closed.
-            let gone =
-                self.sockets.extract_if(|_, queue| !queue.told).map(|(_, queue)| u64::from(queue.overflows));
-            self.overflows_before += gone.sum::<u64>();
+            let gone = self.sockets.extract_if(|_, queue| !queue.told);
+            let overflows: Vec<_> = gone.map(|(_, queue)| u64::from(queue.overflows)).collect();
+            self.overflows_before += overflows.iter().sum::<u64>();
+            if !overflows.is_empty() {
+                self.closed.truncate(MOST_CLOSED - 1);
+                self.closed.insert(0, now);
+            }
         } else {
             self.sockets.values_mut().for_each(|queue| queue.told = false);
         }
@@ -254,7 +263,7 @@ impl Listener {
             peak_backlog: self.peak_backlog,
             backlog_max: (room > 0).then_some(room),
             overflows: self.overflows(),
-            closed_at: Vec::new(),
+            closed_at: self.closed.iter().rev().map(|at| ns(at.saturating_sub(begun))).collect(),
             accept_wait: self.accept_wait.snapshot(),
             queue: self.queue.snapshot(),
             concurrency: running as f64 / window,
@@ -313,11 +322,12 @@ mod tests {
         l.socket(&of(1, 0, 3));
         let row = l.report(1, 0, None);
         assert_eq!((row.backlog, row.peak_backlog, row.backlog_max, row.overflows), (1, 5, Some(32), 8));
-        l.reading(false);
+        l.reading(false, 3 * SECOND);
         l.socket(&of(1, 2, 3));
-        l.reading(true);
+        l.reading(true, 3 * SECOND);
         let row = l.report(1, 0, None);
         assert_eq!((row.backlog, row.backlog_max, row.overflows), (2, Some(16), 8), "one is closed");
+        assert_eq!(row.closed_at, [3.0]);
     }
 
     #[test]

@@ -156,11 +156,12 @@ impl Connections {
                 let known = self.table.get((event.sk, event.born)).map(|entry| entry.row);
                 let row = known.or_else(|| self.row(subject, service?));
                 let Some(row) = row else { return };
+                let begun = self.begun;
                 if let Some(found) = self.touch(row, event.time) {
                     if event.what == what::FAILED {
                         found.failed(event.life.error)
                     } else {
-                        found.gone(&event.life)
+                        found.gone(&event.life, begun)
                     }
                 }
                 self.tell(event, subject, row);
@@ -257,10 +258,15 @@ impl Connections {
         }
         let is_sign_in = matches!(&exchange.call, Call::Mysql(MysqlCall { command: "handshake", .. }));
         let idle_in_transaction = entry.transaction(exchange);
-        let (row, listener) = (entry.row, entry.listener);
+        let (row, listener, begun) = (entry.row, entry.listener, self.begun);
         if let Some(found) = self.touch(row, exchange.times.last) {
             found.exchanges += u64::from(!is_sign_in && exchange.transport_error.is_none());
             found.transaction = found.transaction.max(idle_in_transaction);
+            if protocol == Protocol::Mysql && exchange.role == Role::Client && !exchange.stream && !is_sign_in
+            {
+                let start = exchange.times.start.map_or(exchange.times.last, |start| start.max(begun));
+                found.exchanged(start, exchange.times.last);
+            }
         }
         if let Some(listener) = listener.and_then(|number| self.listeners.get(number)) {
             let failed = exchange.transport_error.is_some();
@@ -387,8 +393,8 @@ impl Connections {
     }
 
     /// The kernel half's table of listeners is read, or (`done`) has been.
-    pub fn reading_listeners(&mut self, done: bool) {
-        self.listeners.each().for_each(|listener| listener.reading(done));
+    pub fn reading_listeners(&mut self, done: bool, now: u64) {
+        self.listeners.each().for_each(|listener| listener.reading(done, now));
     }
 
     /// A connection of the kernel's table, as it is `now`.

@@ -9,6 +9,7 @@ use super::protocol::{Protocol, Spoken};
 use crate::aggregate::ConnectionBuckets;
 use crate::aggregate::buckets::Buckets;
 use crate::aggregate::distribution::Histogram;
+use crate::aggregate::levels::Levels;
 use crate::exchange::seconds;
 use crate::report::{ClosedBy, ConnectionRow, Counters};
 
@@ -46,6 +47,8 @@ pub(super) struct Row {
     cut_by: ClosedBy,
     gone: u64,
     gone_idle: Histogram,
+    gone_at: Histogram,
+    levels: Levels,
     gone_by: Counters,
     farewells: BTreeMap<u16, u64>,
 }
@@ -147,7 +150,8 @@ impl Row {
             self.busy += busy;
             self.idle += idle;
         }
-        if life.marks & mark::CUT != 0 {
+        // What was asked too late was not under way when it ended.
+        if life.marks & (mark::CUT | mark::GONE) == mark::CUT {
             self.cut += 1;
             end_of(&mut self.cut_by, life);
         }
@@ -155,13 +159,14 @@ impl Row {
             *self.farewells.entry(life.farewell).or_default() += 1;
         }
         if life.marks & mark::GONE != 0 {
-            self.gone(life);
+            self.gone(life, begun);
         }
     }
 
     /// Its client wrote to a connection that its server had ended.
-    pub(super) fn gone(&mut self, life: &Life) {
+    pub(super) fn gone(&mut self, life: &Life, begun: u64) {
         self.gone += 1;
+        self.gone_at.record(seconds(begun, life.t_end));
         self.gone_idle.record(life.idle as f64 / 1e9);
         let by = match life.end {
             _ if life.farewell != 0 => life.farewell.to_string(),
@@ -180,6 +185,11 @@ impl Row {
         let counts =
             [self.established, self.preexisting, self.closed, self.gone, self.live, self.now.connecting];
         counts.iter().sum::<u64>() == 0 && self.failed.is_empty() && self.exchanges == 0
+    }
+
+    /// An exchange of one of them was under way for so long.
+    pub(super) fn exchanged(&mut self, start: u64, end: u64) {
+        self.levels.add(start, end);
     }
 
     /// Adds another row that is shown as one with this.
@@ -207,6 +217,7 @@ impl Row {
             (&mut self.lifetime, &other.lifetime),
             (&mut self.accept_wait, &other.accept_wait),
             (&mut self.gone_idle, &other.gone_idle),
+            (&mut self.gone_at, &other.gone_at),
         ] {
             ours.merge(theirs);
         }
@@ -217,6 +228,7 @@ impl Row {
             ours.timeout += theirs.timeout;
             ours.unknown += theirs.unknown;
         }
+        self.levels.merge(&other.levels);
         self.time_wait = sum(self.time_wait, other.time_wait);
         self.transaction = self.transaction.max(other.transaction);
         self.now.add(&other.now);
@@ -261,11 +273,14 @@ impl Row {
             time_wait: self.time_wait,
             busy_seconds: ns(self.busy + self.now.busy),
             idle_seconds: ns(self.idle + self.now.idle),
+            used_seconds: ns(self.levels.at_least(1)),
+            full_seconds: ns(self.levels.at_least(self.peak)),
             opening_seconds: self.opening.count,
             cut: self.cut,
             cut_by: self.cut_by,
             gone: self.gone,
             gone_idle: self.gone_idle.snapshot(),
+            gone_at: self.gone_at.snapshot(),
             gone_by: self.gone_by.clone(),
             farewells: self.farewells.iter().map(|(number, n)| (number.to_string(), *n)).collect(),
             waiting: self.now.waiting,
@@ -385,8 +400,38 @@ mod tests {
             assert_eq!(row.report(true).gone_by[by], 1);
         }
         let row = row.report(true);
-        assert_eq!((row.gone, row.gone_idle.unwrap().p50), (3, 1.0));
+        assert_eq!((row.gone, row.gone_idle.unwrap().p50, row.gone_at.unwrap().p50), (3, 1.0, 11.0));
         assert_eq!(row.farewells, Counters::from([("4031".to_owned(), 1)]));
+    }
+
+    /// A command that came too late was not under way when the server ended it.
+    #[test]
+    fn cut_by_what_ended_it() {
+        let mut row = Row::default();
+        for (end, marks) in [
+            (end::PEERS, mark::CUT),
+            (end::RESET, mark::CUT),
+            (end::OURS, mark::CUT),
+            (end::PEERS, mark::CUT | mark::GONE),
+            (end::PEERS, 0),
+        ] {
+            row.opened(&life(), 0, true);
+            row.closed(&Life { end, marks, ..life() }, Protocol::Mysql, 0);
+        }
+        let row = row.report(true);
+        let cut_by = ClosedBy { us: 1, peer: 1, reset: 1, ..ClosedBy::default() };
+        assert_eq!((row.cut, row.cut_by, row.closed_by.peer, row.gone), (3, cut_by, 3, 1));
+    }
+
+    #[test]
+    fn time_with_all_of_them_busy() {
+        let mut row = Row::default();
+        (0..2).for_each(|_| row.opened(&life(), 0, true));
+        for (start, end) in [(10, 14), (12, 15), (20, 21)] {
+            row.exchanged(start * SECOND, end * SECOND);
+        }
+        let row = row.report(true);
+        assert_eq!((row.peak, row.used_seconds, row.full_seconds), (2, 6.0, 2.0));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::report::Severity;
 
 pub(super) const ID: &str = "missing-timeout";
 
-const WAIT: Threshold = Threshold {
-    key: "wait",
+const AGE: Threshold = Threshold {
+    key: "age",
     unit: Unit::Seconds,
     default: 30.0,
     meaning: "age of the oldest call to one peer that has no end",
@@ -34,7 +34,7 @@ impl Rule for MissingTimeout {
     }
 
     fn thresholds(&self) -> &'static [Threshold] {
-        &[WAIT]
+        &[AGE]
     }
 
     fn about(&self) -> About {
@@ -42,7 +42,7 @@ impl Rule for MissingTimeout {
     }
 
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
-        let least = thresholds.of(ID, &WAIT);
+        let least = thresholds.of(ID, &AGE);
         for peer in Peer::all(facts, |row| row.waiting > 0) {
             let oldest = peer.greatest(|row| row.oldest_waiting);
             if let Some(oldest) = oldest.filter(|oldest| *oldest >= least) {

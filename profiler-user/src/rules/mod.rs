@@ -59,8 +59,8 @@ pub static ALL: &[&dyn Rule] = &[
     &pool_exhausted::PoolExhausted,
     &connection_held::ConnectionHeld,
     &missing_timeout::MissingTimeout,
-    &queue_buildup::QueueBuildup,
     &single_worker::SingleWorker,
+    &queue_buildup::QueueBuildup,
     &stuck_server::StuckServer,
 ];
 

@@ -1,6 +1,6 @@
 //! `pool-exhausted`: there are not enough database connections. By its errors: the server refuses more. By its flat
-//! ceiling: all connections of a service's pool are busy nearly all the time, it opens no more of them, and it has more
-//! requests in hand than connections.
+//! ceiling: all connections of a service's pool are busy for most of the time that it asks the server anything, it opens
+//! no more of them, and it has more requests in hand than connections.
 //!
 //! Workers with a connection each are no pool: they never have more requests in hand than connections.
 
@@ -26,8 +26,14 @@ const ERRORS: Threshold = Threshold {
 const BUSY: Threshold = Threshold {
     key: "busy",
     unit: Unit::Share,
-    default: 0.7,
-    meaning: "time within commands, of the time that the connections there are at most have",
+    default: 0.5,
+    meaning: "time with all connections busy, of the time with one busy or more",
+};
+const FULL: Threshold = Threshold {
+    key: "full",
+    unit: Unit::Seconds,
+    default: 1.0,
+    meaning: "with `busy`: time with all connections busy",
 };
 const CONNECTIONS: Threshold = Threshold {
     key: "connections",
@@ -42,8 +48,8 @@ const TOO_MANY: &[&str] = &["1040", "1203", "1226"];
 const CROWD: f64 = 1.2;
 /// A pool that keeps its connections opens no more of them than this many times its ceiling: it replaces some.
 const KEPT: u64 = 3;
-/// Of `busy`, where the load may have lasted for a part of the recording alone.
-const PART: f64 = 0.4;
+/// Of `full`: with less there is nothing that could be said.
+const PART: f64 = 0.25;
 
 #[derive(Debug)]
 pub(super) struct PoolExhausted;
@@ -54,35 +60,47 @@ struct Ceiling {
     /// The most connections at one time.
     connections: u64,
     opened: u64,
-    /// Time within commands, seconds, and its share of the connections' time.
-    busy_seconds: f64,
+    /// Time with all of them busy, and with one busy or more, seconds.
+    full: f64,
+    used: f64,
+    /// Connections that are busy, and requests read and not answered, on average over the time with one busy or more.
     busy: f64,
-    /// Requests read and not answered, on average.
     in_hand: f64,
 }
 
 impl Ceiling {
     fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
-        let connections = peer.sum(|row| row.peak);
-        let busy_seconds = peer.seconds(|row| row.busy_seconds);
+        let used = peer.seconds(|row| row.used_seconds);
         let own = facts.listeners.iter().filter(|row| row.service == peer.service);
+        let served: f64 = own.map(|row| row.concurrency * facts.window.seconds).sum();
+        let over = |seconds: f64| if used > 0.0 { seconds / used } else { 0.0 };
         Self {
-            connections,
+            connections: peer.sum(|row| row.peak),
             opened: peer.sum(|row| row.established),
-            busy_seconds,
-            busy: busy_seconds / (connections.max(1) as f64 * facts.window.seconds),
-            in_hand: own.map(|row| row.concurrency).sum(),
+            full: peer.seconds(|row| row.full_seconds),
+            used,
+            busy: over(peer.seconds(|row| row.busy_seconds)),
+            in_hand: over(served),
         }
     }
 
-    /// Whether it is one: the same connections all the time.
-    fn is_flat(&self, least: f64) -> bool {
-        self.connections as f64 >= least && self.opened <= KEPT * self.connections
+    /// The share of the time with one busy or more that all are busy in.
+    fn share(&self) -> f64 {
+        if self.used > 0.0 { self.full / self.used } else { 0.0 }
+    }
+
+    /// Whether requests outnumber the same connections, most of the time.
+    fn is_hit(&self, thresholds: &Thresholds) -> bool {
+        let crowd = CROWD * self.connections as f64;
+        self.connections as f64 >= thresholds.of(ID, &CONNECTIONS)
+            && self.opened <= KEPT * self.connections
+            && self.share() >= thresholds.of(ID, &BUSY)
+            && self.in_hand > crowd
     }
 
     /// Requests in hand without a connection that is busy for them, on average.
-    fn waiting(&self, window: f64) -> f64 {
-        (self.in_hand - self.busy_seconds / window).max(0.0)
+    fn waiting(&self) -> f64 {
+        (self.in_hand - self.busy).max(0.0)
     }
 }
 
@@ -96,7 +114,7 @@ impl Rule for PoolExhausted {
     }
 
     fn thresholds(&self) -> &'static [Threshold] {
-        &[ERRORS, BUSY, CONNECTIONS]
+        &[ERRORS, BUSY, FULL, CONNECTIONS]
     }
 
     fn about(&self) -> About {
@@ -108,26 +126,22 @@ impl Rule for PoolExhausted {
     }
 
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
-        let (busy, least) = (thresholds.of(ID, &BUSY), thresholds.of(ID, &CONNECTIONS));
+        let least = thresholds.of(ID, &FULL);
         let mut told = false;
         for peer in Peer::mysql(facts) {
             let errors = refusals(&peer.mysql_errors(facts), &peer.counters(|row| &row.farewells));
             let ceiling = Ceiling::of(facts, &peer);
-            let crowd = CROWD * ceiling.connections as f64;
-            let part = ceiling.busy >= PART * busy && ceiling.in_hand > PART * crowd && is_crowded(&ceiling);
             if enough(&errors, thresholds) {
                 told = true;
                 verdict.add(refused(self, facts, &peer, &errors, &ceiling));
-            } else if ceiling.is_flat(least) && ceiling.busy >= busy && ceiling.in_hand > crowd {
+            } else if ceiling.is_hit(thresholds) && ceiling.full >= least {
                 verdict.add(flat(self, facts, &peer, &ceiling));
-            } else if ceiling.is_flat(least) && part {
+            } else if ceiling.is_hit(thresholds) && ceiling.full >= PART * least {
                 let reason = format!(
-                    "{} to {}, busy {:.0} % of the time, and {} requests in hand on average: a recording of the time \
-                     under load alone would tell",
+                    "{} to {}, all of them busy for {}: too short a time to judge",
                     units::things(ceiling.connections, "connection", "connections"),
                     peer.name(),
-                    100.0 * ceiling.busy,
-                    amount(ceiling.in_hand),
+                    duration(ceiling.full),
                 );
                 verdict.not_enough(self, peer.service, reason);
             }
@@ -136,11 +150,6 @@ impl Rule for PoolExhausted {
             servers(self, facts, thresholds, verdict);
         }
     }
-}
-
-/// Whether requests in hand outnumber busy connections as they would do under load all the time.
-fn is_crowded(ceiling: &Ceiling) -> bool {
-    ceiling.in_hand > CROWD * ceiling.busy * ceiling.connections as f64
 }
 
 /// Errors that say that there are too many, said in reply or unasked.
@@ -211,7 +220,7 @@ fn refused<'a>(
         units::things(ceiling.connections, "connection", "connections"),
         units::count(ceiling.opened)
     );
-    let mut evidence = numbers(peer, ceiling, facts.window.seconds);
+    let mut evidence = numbers(peer, ceiling);
     evidence.insert("errors".into(), json!(errors));
     Said {
         title,
@@ -224,10 +233,9 @@ fn refused<'a>(
 }
 
 fn flat<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, ceiling: &Ceiling) -> Said<'a> {
-    let window = facts.window.seconds;
-    let waiting = ceiling.waiting(window);
+    let waiting = ceiling.waiting();
     let (requests, _) = facts.served(peer.service);
-    let each = waiting * window / requests.max(1) as f64;
+    let each = waiting * ceiling.used / requests.max(1) as f64;
     let title = format!(
         "{}: its pool of {} to {} is exhausted: {} requests wait for one on average",
         facts.name(peer.service),
@@ -236,13 +244,14 @@ fn flat<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, ceiling: &Ce
         amount(waiting)
     );
     let detail = format!(
-        "The connections are busy {:.0} % of the time, and it opens no more; {} requests are in hand on average. Each \
-         spends {} without a connection that works for it.",
-        100.0 * ceiling.busy.min(1.0),
+        "All of them are busy for {:.0} % of the {} that it has asked anything in, and it opens no more; {} requests are \
+         in hand then, on average. Each spends {} without a connection that works for it.",
+        100.0 * ceiling.share(),
+        duration(ceiling.used),
         amount(ceiling.in_hand),
         duration(each)
     );
-    let mut evidence = numbers(peer, ceiling, window);
+    let mut evidence = numbers(peer, ceiling);
     evidence.insert("waiting_requests".into(), json!(waiting));
     evidence.insert("wait_mean_seconds".into(), json!(each));
     Said {
@@ -250,18 +259,20 @@ fn flat<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, ceiling: &Ce
         detail,
         evidence,
         advice: advice(runtime(facts.service(peer.service))),
-        weight: waiting * window,
+        weight: waiting * ceiling.used,
         ..Said::of(rule, facts, peer.service, peer.address)
     }
 }
 
-fn numbers(peer: &Peer<'_>, ceiling: &Ceiling, window: f64) -> BTreeMap<String, Value> {
+fn numbers(peer: &Peer<'_>, ceiling: &Ceiling) -> BTreeMap<String, Value> {
     let mut numbers = evidence([
         ("peer", json!(peer.address)),
         ("ceiling", json!(ceiling.connections)),
         ("opened", json!(ceiling.opened)),
-        ("busy_share", json!(ceiling.busy)),
-        ("busy_connections", json!(ceiling.busy_seconds / window)),
+        ("full_seconds", json!(ceiling.full)),
+        ("used_seconds", json!(ceiling.used)),
+        ("full_share", json!(ceiling.share())),
+        ("busy_connections", json!(ceiling.busy)),
         ("requests_in_hand", json!(ceiling.in_hand)),
     ]);
     numbers.extend(peer.looked_up().map(|name| ("peer_name".to_owned(), json!(name))));
@@ -296,10 +307,13 @@ mod tests {
     use super::*;
     use crate::report::{ConnectionRow, ListenerRow, Report};
 
-    /// 30 s with a pool that is busy for `busy` seconds in sum, and `in_hand` requests on average.
-    fn report(row: ConnectionRow, busy: f64, in_hand: f64) -> Report {
-        let mut report = with_connections(vec![ConnectionRow { busy_seconds: busy, ..row }]);
-        report.listeners = vec![ListenerRow { concurrency: in_hand, ..listener() }];
+    /// A pool that is asked for `used` seconds, `full` of them with all connections busy, of a service with `in_hand`
+    /// requests meanwhile.
+    fn report(row: ConnectionRow, used: f64, full: f64, in_hand: f64) -> Report {
+        let busy_seconds = full * row.peak as f64 + (used - full);
+        let row = ConnectionRow { used_seconds: used, full_seconds: full, busy_seconds, ..row };
+        let mut report = with_connections(vec![row]);
+        report.listeners = vec![ListenerRow { concurrency: in_hand * used / 30.0, ..listener() }];
         report
     }
 
@@ -329,18 +343,22 @@ mod tests {
         assert_eq!((found[0].subject.as_str(), found[0].count), ("clients", 7));
     }
 
+    /// For a part of the recording alone, too.
     #[test]
     fn a_pool_of_five_under_twenty_clients() {
-        let found = findings(&report(pool(), 145.0, 19.0), ID);
-        let [finding] = found.as_slice() else { panic!("{found:#?}") };
-        assert_eq!(
-            finding.title,
-            "uvicorn shop:app: its pool of 5 connections to 10.0.0.9:3306 is exhausted: 14.2 requests wait for one on \
-             average"
-        );
-        assert_eq!(finding.evidence["ceiling"], 5);
-        assert!((finding.evidence["wait_mean_seconds"].as_f64().unwrap() - 0.708).abs() < 0.001);
-        assert!(finding.advice.contains("pool_size"), "{}", finding.advice);
+        for used in [29.0, 4.0] {
+            let found = findings(&report(pool(), used, 0.9 * used, 19.0), ID);
+            let [finding] = found.as_slice() else { panic!("{found:#?}") };
+            assert_eq!(
+                finding.title,
+                "uvicorn shop:app: its pool of 5 connections to 10.0.0.9:3306 is exhausted: 14.4 requests wait for one on \
+                 average"
+            );
+            assert_eq!(finding.evidence["ceiling"], 5);
+            let each = finding.evidence["wait_mean_seconds"].as_f64().unwrap();
+            assert!((each - 14.4 * used / 600.0).abs() < 1e-9, "{each}");
+            assert!(finding.advice.contains("pool_size"), "{}", finding.advice);
+        }
     }
 
     /// The nearest healthy ones: workers with a connection each; a pool with room; requests that wait for something
@@ -349,21 +367,24 @@ mod tests {
     fn enough_connections() {
         let one = ConnectionRow { peak: 1, live: 1, established: 1, ..pool() };
         for (what, report) in [
-            ("workers", report(pool(), 140.0, 5.0)),
-            ("room", report(pool(), 30.0, 1.2)),
-            ("something else", report(pool(), 30.0, 19.0)),
-            ("one", report(one, 29.0, 19.0)),
-            ("come and go", report(short(600, 0.1), 110.0, 19.0)),
+            ("workers", report(pool(), 29.0, 25.0, 5.0)),
+            ("room", report(pool(), 20.0, 2.0, 7.0)),
+            ("something else", report(pool(), 29.0, 3.0, 19.0)),
+            ("one", report(one, 29.0, 29.0, 19.0)),
+            ("come and go", report(short(600, 0.1), 29.0, 25.0, 19.0)),
+            ("a burst", report(pool(), 0.2, 0.2, 20.0)),
             ("another error", turned_away(Role::Client, "1045")),
         ] {
-            assert_eq!(findings(&report, ID), [], "{what}");
+            let verdict = judged(&report);
+            assert!(verdict.undecided.is_empty(), "{what}: {verdict:#?}");
+            assert!(verdict.found.iter().all(|found| found.finding.id != ID), "{what}: {verdict:#?}");
         }
     }
 
     #[test]
-    fn load_for_a_part_of_the_recording() {
-        let verdict = judged(&report(pool(), 60.0, 8.0));
+    fn a_moment_is_not_enough() {
+        let verdict = judged(&report(pool(), 0.5, 0.4, 20.0));
         assert_eq!((verdict.found.len(), verdict.undecided.len()), (0, 1), "{verdict:#?}");
-        assert!(verdict.undecided[0].reason.contains("busy 40 % of the time"), "{verdict:#?}");
+        assert!(verdict.undecided[0].reason.contains("busy for 400 ms"), "{verdict:#?}");
     }
 }

@@ -44,6 +44,13 @@ fn is_full(row: &ListenerRow) -> bool {
     row.overflows > 0 && row.backlog_max.is_none_or(|most| row.peak_backlog >= most)
 }
 
+/// Whether it is found that there is one worker for all that wait.
+fn is_told(verdict: &Verdict, row: &ListenerRow) -> bool {
+    verdict.found.iter().map(|found| &found.finding).any(|finding| {
+        finding.id == single_worker::ID && finding.service == row.service && finding.subject == row.address
+    })
+}
+
 impl Rule for QueueBuildup {
     fn id(&self) -> &'static str {
         ID
@@ -78,8 +85,9 @@ impl Rule for QueueBuildup {
         for (row, late) in worst(facts, builds_up) {
             let enough = is_full(row) || longest(row, least).is_some_and(|late| late >= wait);
             let share = cpu_share(facts, row);
-            // A queue before a CPU that is busy is what a queue is for.
-            if share.is_some_and(is_saturated) && !is_full(row) {
+            // A queue before a CPU that is busy is what a queue is for; one before a single worker is told of already.
+            let told = share.is_some_and(is_saturated) || is_told(verdict, row);
+            if told && !is_full(row) {
                 continue;
             }
             let missing = match share {

@@ -14,7 +14,7 @@ use super::stalled::runtime;
 use super::thresholds::{Threshold, Thresholds, Unit};
 use super::{About, Facts, Rule, Said, Verdict, evidence};
 use crate::output::style::units::{self, duration};
-use crate::report::{Counters, Distribution, Role, Severity};
+use crate::report::{Counters, Distribution, ListenerRow, Role, Severity};
 
 pub(super) const ID: &str = "server-gone-away";
 
@@ -35,6 +35,9 @@ const SHUTDOWN: &str = "1053";
 const KILLED: &str = "1927";
 /// A server's timers are late by no more than this, seconds, and a hundredth of the time.
 const LATE: f64 = 0.25;
+/// A server closes its socket so long before it ends connections, and it is found closed so much later, seconds.
+const SOON: f64 = 2.0;
+const LATER: f64 = 3.0;
 /// Timeouts that people set are multiples of so many seconds, where only that tells.
 const ROUND: f64 = 10.0;
 
@@ -67,8 +70,8 @@ struct Ended {
     farewells: Counters,
     /// Connects that nobody listened to.
     refused: u64,
-    /// Another process serves at that address than before.
-    is_new: bool,
+    /// Its socket was closed at that time.
+    went_down: bool,
 }
 
 impl Ended {
@@ -84,7 +87,7 @@ impl Ended {
                 + error(SHUTDOWN)
                 + error(KILLED),
             too_large: error(TOO_LARGE),
-            is_new: is_new(facts, peer),
+            went_down: went_down(facts, peer),
             farewells: peer.counters(|row| &row.farewells),
             refused: ["ECONNREFUSED", "ENOENT"].iter().filter_map(|name| failed.get(*name)).sum(),
             errors,
@@ -115,7 +118,7 @@ impl Ended {
         if self.too_large > 0 && self.too_large >= self.gone + self.in_use {
             return Cause::TooLarge;
         }
-        if self.said(SHUTDOWN) || self.refused > 0 || self.is_new {
+        if self.said(SHUTDOWN) || self.refused > 0 || self.went_down {
             return Cause::Restart;
         }
         let round = whole.filter(|seconds| seconds % ROUND == 0.0);
@@ -134,17 +137,27 @@ fn failed_connects(facts: &Facts<'_>, peer: &Peer<'_>) -> Counters {
     all.first().map(|peer| peer.counters(|row| &row.failed)).unwrap_or_default()
 }
 
-/// Whether the server, if it is on this host, has had more than one process: it has one at a time.
-fn is_new(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
-    let serves = |id: &str| {
-        let mut rows = facts.connections.iter();
-        rows.any(|row| row.role == Role::Server && row.protocol == "mysql" && row.service == id)
+/// Whether the server, if it is on this host, went down when it ended them.
+fn went_down(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
+    let closed = facts.listeners.iter().filter(|row| listens(row, peer));
+    let closed: Vec<f64> = closed.flat_map(|row| &row.closed_at).copied().collect();
+    let ended = peer.rows.iter().filter_map(|row| row.gone_at);
+    ended.into_iter().any(|at| closed.iter().any(|closed| (at.p50 - SOON..at.p50 + LATER).contains(closed)))
+}
+
+/// Whether connections to this peer come to that socket. An address that stands for all of a host is taken for its
+/// loopback alone: its others are not known here.
+fn listens(row: &ListenerRow, peer: &Peer<'_>) -> bool {
+    if !peer.rows.iter().any(|own| own.netns == row.netns) {
+        return false;
+    }
+    let split =
+        |address: &str| address.rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned()));
+    let (Some((host, port)), Some((own, own_port))) = (split(&row.address), split(peer.address)) else {
+        return false;
     };
-    let here = |listens: &[String]| listens.iter().any(|address| address == peer.address);
-    facts
-        .services
-        .iter()
-        .any(|service| service.pids.len() > 1 && here(&service.listens) && serves(&service.id))
+    let any = ["0.0.0.0", "[::]"].contains(&host.as_str());
+    row.address == peer.address || (any && port == own_port && (own.starts_with("127.") || own == "[::1]"))
 }
 
 /// Pings that the connection was too dead for: a pool has looked before it gave it away.
@@ -335,10 +348,10 @@ fn advice(cause: Cause, runtime: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{distribution, findings, judged, pool, with_connections};
+    use super::super::sample::{distribution, findings, judged, listener, pool, with_connections};
     use super::super::{connection_failures, sample};
     use super::*;
-    use crate::report::{ClosedBy, ConnectionRow, MysqlRow, Report, Service};
+    use crate::report::{ClosedBy, ConnectionRow, MysqlRow, Report};
 
     fn exactly(count: u64, value: f64) -> Option<Distribution> {
         let d = distribution(count, value);
@@ -424,17 +437,23 @@ mod tests {
         assert_eq!(found.finding.evidence["cause"], "max_allowed_packet");
     }
 
-    /// The client asked again when the new server was there already: the server's own rows tell.
+    /// The client asked again when the new server was there already: the server's socket tells.
     #[test]
     fn a_restart_that_no_connect_met() {
-        let served = ConnectionRow { role: Role::Server, service: "mysqld-1".into(), ..pool() };
-        let mut report = with_connections(vec![gone("fin", 5, exactly(5, 2.4)), served]);
-        let listens = vec!["10.0.0.9:3306".to_owned()];
-        let server = Service { id: "mysqld-1".into(), pids: vec![70], listens, ..Service::default() };
-        report.services.push(server);
-        for (pids, cause) in [(vec![70], "killed"), (vec![70, 91], "restart")] {
-            report.services[1].pids = pids;
-            assert_eq!(findings(&report, ID)[0].evidence["cause"], cause);
+        let ended = ConnectionRow { gone_at: exactly(5, 12.0), ..gone("fin", 5, exactly(5, 2.4)) };
+        let here = ConnectionRow { peer: "127.0.0.1:3306".into(), ..ended.clone() };
+        for (row, address, closed_at, cause) in [
+            (&ended, "10.0.0.9:3306", vec![12.6], "restart"),
+            (&here, "0.0.0.0:3306", vec![12.6], "restart"),
+            (&ended, "0.0.0.0:3306", vec![12.6], "killed"),
+            (&here, "0.0.0.0:3307", vec![12.6], "killed"),
+            (&here, "127.0.0.1:3306", vec![25.0], "killed"),
+            (&here, "127.0.0.1:3306", vec![], "killed"),
+        ] {
+            let listener =
+                ListenerRow { service: "mysqld".into(), address: address.into(), closed_at, ..listener() };
+            let report = Report { listeners: vec![listener], ..with_connections(vec![row.clone()]) };
+            assert_eq!(findings(&report, ID)[0].evidence["cause"], cause, "{address}");
         }
     }
 

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(judge_live(&Facts::of(&report), &Thresholds::default()), Verdict::default());
     }
 
-    /// Requests that wait for a worker which waits itself; the queue is a consequence.
+    /// Requests that wait for a worker which waits itself; a full backlog is a consequence.
     #[test]
     fn one_synchronous_worker() {
         let row = ListenerRow {
@@ -205,7 +205,9 @@ mod tests {
             cpu: Some(0.03),
             ..crowded()
         };
-        let report = with_listener(row);
+        assert_eq!(judged(&with_listener(row.clone())).found.len(), 1, "the queue goes without saying");
+        let full = ListenerRow { overflows: 7, peak_backlog: 2_049, ..row };
+        let report = with_listener(full);
         assert_eq!(findings(&report, ID)[0].explained_by, None);
         assert_eq!(findings(&report, queue_buildup::ID)[0].explained_by.as_deref(), Some(ID));
     }

@@ -111,10 +111,11 @@ fn cells(row: &ConnectionRow, service: String, one_namespace: bool, seconds: f64
     ]
 }
 
-/// Exchanges of one connection on average.
+/// Exchanges of one connection. The median: beside a pool that lives on, the mean would hide connections that are used
+/// once.
 fn uses(exchanges: Option<Distribution>) -> String {
     match exchanges {
-        Some(exchanges) if exchanges.count > 0 => units::amount(exchanges.sum / exchanges.count as f64),
+        Some(exchanges) if exchanges.count > 0 => units::amount(exchanges.p50.round()),
         _ => String::new(),
     }
 }

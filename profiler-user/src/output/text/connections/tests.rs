@@ -97,7 +97,7 @@ const WIDE: &str = "\
   <- 10.0.0.5             http          41  1.37/s            76     1    12  peer 37, reset 3   20.0 s
   -> 10.0.0.9:3306        mysql          5  0.17/s            12     1     5  peer 4             12.3 s  5.00 ms
   -> [::1]:9200           unknown        -       -      13
-  -> db (127.0.0.1:3306)  mysql      1,290  43.0/s           1.2    10    21  us 1,280          8.30 ms  4.20 ms
+  -> db (127.0.0.1:3306)  mysql      1,290  43.0/s             1    10    21  us 1,280          8.30 ms  4.20 ms
   - 10.0.0.5: 3 connections ended in the middle of an exchange (reset 3)
   - 10.0.0.9:3306: 4 connections ended by the server after 8.00 s without use, 4 x 4031 (closed after idling); then the
     client wrote to them
@@ -115,7 +115,7 @@ const NARROW: &str = "\
   <- 10.0.0.5             1.37/s            76    12  peer 37, reset 3
   -> 10.0.0.9:3306        0.17/s            12     5  peer 4            5.00 ms
   -> [::1]:9200                -      13
-  -> db (127.0.0.1:3306)  43.0/s           1.2    21  us 1,280          4.20 ms
+  -> db (127.0.0.1:3306)  43.0/s             1    21  us 1,280          4.20 ms
   - 10.0.0.5: 3 connections ended in the middle of an exchange (reset 3)
   - 10.0.0.9:3306: 4 connections ended by the server after 8.00 s without use, 4
     x 4031 (closed after idling); then the client wrote to them
