@@ -155,13 +155,15 @@ fn a_stuck_server_is_told_of_while_it_is_stuck() -> Result<()> {
         let answered = waiting.iter().filter(|client| client.is_finished()).count();
         signal(libc::SIGCONT);
         for client in waiting {
-            client.join().expect("a client panicked")?;
+            // uvicorn may find first that the connection was idle for too long, and close it.
+            let _ = client.join().expect("a client panicked");
         }
         ensure!(answered == 0, "it was told of when it answered again");
         found?.pop().context("nothing was told")
     })?;
     ensure!(begun["ongoing"] == true && begun["severity"] == "critical", "{begun:#}");
     ensure!(begun["evidence"]["in_flight"] == OPEN, "{begun:#}");
+    HttpClient::new(server.address()).get("/items/4")?;
     let over = wait_for_told(&trace, "stuck-server", "uvicorn", 2)?;
     ensure!(over[1]["ongoing"] == false, "not over: {over:#?}");
     trace.finish_whole()?;
@@ -178,7 +180,7 @@ fn settings(dir: &tempfile::TempDir, text: &str) -> Result<String> {
 #[test]
 fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     let dir = temp_dir()?;
-    let config = settings(&dir, "[rules.missing-timeout]\nwait = \"2s\"\n")?;
+    let config = settings(&dir, "[rules.missing-timeout]\nage = \"2s\"\n")?;
     let port = Address::free_port()?.port()?;
     let mut server = ClientCase::start("serve", "silent_server", &json!({ "port": port }))?;
     server.at("listening")?;
