@@ -1,7 +1,7 @@
 //! The cases of `tests/apps/connections.py`: ways in which connections end, fail or are held, by a service of its own
 //! for each, and what the case itself has counted. A case may stop at a point until the test lets it go on.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
