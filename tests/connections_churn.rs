@@ -221,18 +221,26 @@ fn a_pool_that_opens_all_at_once_is_no_churn() -> Result<()> {
     database.stop()
 }
 
-/// What it takes from the greeting until the client may ask, encrypted and not.
+/// What it takes from the greeting until the client may ask, in the clear and encrypted.
 #[test]
 fn sign_ins_are_timed_under_tls_too() -> Result<()> {
-    for (engine, tls) in [(Engine::MariaDb, false), (Engine::MySql, false), (Engine::MySqlWithTls, true)] {
-        let database = Database::start(engine)?;
-        undisturbed(|| sign_in(&database, tls)).with_context(|| format!("{engine:?}"))?;
+    let (plain, encrypted) = (Database::start(Engine::MySql)?, Database::start(Engine::MySqlWithTls)?);
+    undisturbed(|| {
+        let (plain, encrypted) = (sign_in(&plain, false)?, sign_in(&encrypted, true)?);
+        println!("{plain:?} s in the clear, {encrypted:?} s encrypted");
+        let holds = plain.0 < encrypted.0 && plain.1 < encrypted.1;
+        Ok(in_time(holds, || format!("{plain:?} s in the clear, {encrypted:?} s encrypted"))?)
+    })?;
+    for database in [plain, encrypted] {
         database.stop()?;
     }
-    Ok(())
+    let mariadb = Database::start(Engine::MariaDb)?;
+    undisturbed(|| sign_in(&mariadb, false).map(drop))?;
+    mariadb.stop()
 }
 
-fn sign_in(database: &Database, tls: bool) -> Result<()> {
+/// What its client took for it, and its server, in sum.
+fn sign_in(database: &Database, tls: bool) -> Result<(f64, f64)> {
     const SIGN_INS: usize = 12;
     let recording = Recording::start(&[])?;
     let case = ClientCase::of_mysql("sign_ins", "signs_in", database.tcp(), SIGN_INS)?;
@@ -241,15 +249,19 @@ fn sign_in(database: &Database, tls: bool) -> Result<()> {
     let report = recording.finish()?;
     ensure!(notes["encrypted"] == if tls { SIGN_INS } else { 0 }, "not as it should be: {notes}");
     let (client, server) = rows(&report, &[pid], database)?;
+    // The client's clock has its own work in it, and the connect. One more was before it was set.
     let truth: f64 = notes["seconds"].as_array().into_iter().flatten().filter_map(Value::as_f64).sum();
-    for row in [client, server] {
+    let mut sums = [client, server].into_iter().map(|row| {
         for field in ["/established", "/closed", "/handshake/count"] {
-            ensure!(number(row, field) == SIGN_INS as u64, "{field}: {row:#}");
+            ensure!(number(row, field) == SIGN_INS as u64 + 1, "{field}: {row:#}");
         }
-        // The client's clock has its own work in it, and the connect.
-        let seconds = row["handshake"]["sum"].as_f64().context("no sum")?;
-        println!("TLS {tls}, {}: {seconds:.4} s of {truth:.4} s", row["role"]);
-        in_time(seconds <= truth && seconds > truth * 0.2, || format!("{seconds} s of {truth} s"))?;
-    }
-    Ok(())
+        let handshake = &row["handshake"];
+        let sum = handshake["sum"].as_f64().context("no sum")?;
+        ensure!(handshake["min"].as_f64() > Some(0.0), "{row:#}");
+        let later = sum - handshake["max"].as_f64().context("no maximum")?;
+        in_time(later <= truth, || format!("{} s of {truth} s: {row:#}", sum))?;
+        Ok(sum)
+    });
+    let mut next = || sums.next().context("no row")?;
+    Ok((next()?, next()?))
 }

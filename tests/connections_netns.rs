@@ -16,25 +16,31 @@ struct Place {
     sizes: [u64; 3],
 }
 
-fn clients(netns: &Netns, count: u64, each: u64) -> Result<ClientCase> {
-    let settings = json!({ "host": HOST, "port": PORT, "count": count, "each": each });
-    ClientCase::start_in(Some(netns), "conversations", "namespaced_clients", &settings)
+fn settings(count: u64, each: u64) -> Value {
+    json!({ "host": HOST, "port": PORT, "count": count, "each": each })
 }
 
 impl Place {
-    fn make(sizes: [u64; 3]) -> Result<Self> {
+    /// A namespace with processes of its own, or with more of those of another place's services.
+    fn make(sizes: [u64; 3], like: Option<&Self>) -> Result<Self> {
         let netns = Netns::make(&[&format!("{HOST}/24")])?;
-        let settings = json!({ "host": HOST, "port": PORT });
-        let mut server = ClientCase::start_in(Some(&netns), "serve", "namespaced_server", &settings)?;
+        let start = |case: &str, called: &str, like: Option<&ClientCase>, settings: &Value| match like {
+            Some(like) => like.another(&netns, case, settings),
+            None => ClientCase::start_in(Some(&netns), case, called, settings),
+        };
+        let here = settings(sizes[0], sizes[2]);
+        let mut server = start("serve", "namespaced_server", like.map(|place| &place.server), &here)?;
         server.at("listening")?;
-        let mut before = clients(&netns, sizes[0], sizes[2])?;
+        let like = like.map(|place| &place.before);
+        let mut before = start("conversations", "namespaced_clients", like, &here)?;
         before.at("opened")?;
         Ok(Self { netns, server, before, sizes })
     }
 
     /// Opens the new connections and uses them and the old ones; leaves them open.
     fn use_all(&mut self) -> Result<ClientCase> {
-        let mut new = clients(&self.netns, self.sizes[1], self.sizes[2])?;
+        let [_, opened, each] = self.sizes;
+        let mut new = self.before.another(&self.netns, "conversations", &settings(opened, each))?;
         new.pass("opened")?;
         new.at("used")?;
         self.before.pass("opened")?;
@@ -57,7 +63,9 @@ fn row<'a>(report: &'a Report, role: &str, peer: &str, place: &Place, pid: u32) 
 
 #[test]
 fn the_same_address_in_two_namespaces_is_two() -> Result<()> {
-    let mut places = [Place::make([2, 7, 3])?, Place::make([4, 5, 6])?];
+    let first = Place::make([2, 7, 3], None)?;
+    let second = Place::make([4, 5, 6], Some(&first))?;
+    let mut places = [first, second];
     ensure!(places[0].netns.inode()? != places[1].netns.inode()?, "one namespace");
     let recording = Recording::start(&[])?;
     let mut new = Vec::new();
@@ -99,9 +107,11 @@ fn the_same_address_in_two_namespaces_is_two() -> Result<()> {
     }
     let both = report.rows("connections").of(&[new[0].pid(), places[0].server.pid()]);
     ensure!(both.iter().count() == 4, "other rows: {both:#?}");
-    for place in places {
+    new.into_iter().try_for_each(ClientCase::stop)?;
+    // The first place's come last: the scripts are theirs.
+    for place in places.into_iter().rev() {
         place.before.stop()?;
         place.server.stop()?;
     }
-    new.into_iter().try_for_each(ClientCase::stop)
+    Ok(())
 }

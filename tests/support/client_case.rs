@@ -1,7 +1,7 @@
 //! The cases of `tests/apps/connections.py`: ways in which connections end, fail or are held, by a service of its own
 //! for each, and what the case itself has counted. A case may stop at a point until the test lets it go on.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ use crate::{
 #[derive(Debug)]
 pub struct ClientCase {
     process: Process,
+    script: PathBuf,
+    /// Where that is, if it is this case's own.
+    _scripts: Option<TempDir>,
     dir: TempDir,
 }
 
@@ -30,17 +33,33 @@ impl ClientCase {
 
     /// The same in a network namespace.
     pub fn start_in(netns: Option<&Netns>, case: &str, called: &str, settings: &Value) -> Result<Self> {
-        let dir = temp_dir()?;
-        // Scripts are told apart by their names.
-        let script = dir.path().join(format!("{called}.py"));
+        let scripts = temp_dir()?;
+        let script = scripts.path().join(format!("{called}.py"));
+        // Scripts are told apart by their paths.
         symlink(app("connections.py"), &script).context("failed to link a script")?;
+        Self::run(netns, case, script, Some(scripts), settings)
+    }
+
+    /// Starts another process of this one's service, which must outlive it.
+    pub fn another(&self, netns: &Netns, case: &str, settings: &Value) -> Result<Self> {
+        Self::run(Some(netns), case, self.script.clone(), None, settings)
+    }
+
+    fn run(
+        netns: Option<&Netns>,
+        case: &str,
+        script: PathBuf,
+        scripts: Option<TempDir>,
+        settings: &Value,
+    ) -> Result<Self> {
+        let dir = temp_dir()?;
         let mut command = Command::new(service("venv/bin/python")?);
         command.arg("-B").arg(&script).arg(case).arg(settings.to_string()).arg(dir.path());
         if let Some(netns) = netns {
             netns.holds(&mut command)?;
         }
-        let process = Process::start(called, &mut command, dir.path())?;
-        Ok(Self { process, dir })
+        let process = Process::start(case, &mut command, dir.path())?;
+        Ok(Self { process, script, _scripts: scripts, dir })
     }
 
     /// Starts a case that asks this database, so many times.
