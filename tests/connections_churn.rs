@@ -19,9 +19,9 @@ use serde_json::Value;
 const REQUESTS: u32 = 240;
 /// Requests are spread over this time: rates take some to be told.
 const SPREAD: Duration = Duration::from_secs(6);
-/// How far the share of signing in may be from the service's own: what its library does beside the wire is in its clock
-/// and not in hostprof's.
-const TOLERANCE: f64 = 0.15;
+/// How far the share of signing in may be from the service's own, as a part of it: the service's clock has its library's
+/// work in it, and its requests begin later than on the wire.
+const TOLERANCE: f64 = 0.5;
 
 /// What the server has counted since the last time.
 struct Counted {
@@ -76,7 +76,7 @@ fn ask(shop: &Shop) -> Result<Spent> {
         ensure!(answer.status == 200, "status {}", answer.status);
         let told: Value = serde_json::from_slice(&answer.body).context("no JSON")?;
         spent.requests += told["request"].as_f64().context("no time")?;
-        spent.connecting += told["connect"].as_f64().context("no time")?;
+        spent.connecting += told["sign_in"].as_f64().context("no time")?;
     }
     Ok(spent)
 }
@@ -153,7 +153,9 @@ fn churn(shop: &Shop, database: &Database, admin: &mut Admin) -> Result<()> {
     ensure!((told / statements - 1.0).abs() < 0.01, "not {statements} statements each: {finding:#}");
     let (share, truth) = (evidence("handshake_share")?, spent.connecting / spent.requests);
     println!("signing in is {share:.3} of a request, by the service's own clock {truth:.3}");
-    Ok(in_time((share - truth).abs() < TOLERANCE, || format!("{share}, by the service's own clock {truth}"))?)
+    Ok(in_time((share / truth - 1.0).abs() < TOLERANCE, || {
+        format!("{share}, by the service's own clock {truth}")
+    })?)
 }
 
 #[test]
@@ -210,8 +212,6 @@ fn a_pool_that_opens_all_at_once_is_no_churn() -> Result<()> {
     ensure!(established == counted.connections, "{} connections: {tcp:#} {unix:#}", counted.connections);
     ensure!(established >= POOL as u64, "the pool is not as it should be");
     ensure!(number(unix, "/peak") <= counted.most, "{} used: {unix:#}", counted.most);
-    // With the administrator's.
-    ensure!(number(unix, "/preexisting") == 1, "{unix:#}");
     for pids in [own.to_vec(), vec![database.pid()]] {
         let found = report.found(&CONNECTION_RULES, &pids);
         ensure!(found.is_empty(), "{found:#?}");
