@@ -84,7 +84,7 @@ fn connections_that_were_open_before_are_counted() -> Result<()> {
 fn unix_connections_that_were_open_before_are_counted() -> Result<()> {
     let dir = temp_dir()?;
     let path = dir.path().join("http.sock");
-    let settings = json!({ "path": path, "count": OPEN, "close": CLOSED });
+    let settings = json!({ "path": path, "count": OPEN, "close": CLOSED, "each": EACH });
     let mut server = ClientCase::start("serve", "unix_server", &settings)?;
     server.at("listening")?;
     let mut clients = ClientCase::start("idle_unix", "unix_clients", &settings)?;
@@ -102,11 +102,11 @@ fn unix_connections_that_were_open_before_are_counted() -> Result<()> {
         |role: &str, pid: u32| report.rows("connections").of(&[pid]).role(role).with("peer", peer.clone());
     let all = [rows("server", server.pid()), rows("client", clients.pid())];
     let expected = [
-        ("preexisting", [OPEN, 1]),
+        ("preexisting", [OPEN, CLOSED]),
         ("established", [0, 0]),
         ("live", [OPEN - CLOSED, 0]),
-        ("closed", [CLOSED, 1]),
-        ("exchanges", [1, 1]),
+        ("closed", [CLOSED; 2]),
+        ("exchanges", [CLOSED * EACH; 2]),
     ];
     for (field, expected) in expected {
         let sums = all.each_ref().map(|rows| rows.total(|row| row[field].as_u64().unwrap_or(0)));
@@ -144,11 +144,10 @@ fn a_stuck_server_is_told_of_while_it_is_stuck() -> Result<()> {
         unsafe { libc::kill(pid.cast_signed(), signal) };
     };
     let mut clients: Vec<_> = (0..OPEN).map(|_| HttpClient::new(server.address())).collect();
+    let trace = Trace::start(&[])?;
     for client in &mut clients {
         client.get("/items/1")?;
     }
-    let trace = Trace::start(&[])?;
-    clients[0].get("/items/2")?;
     signal(libc::SIGSTOP);
     let begun = thread::scope(|scope| -> Result<Value> {
         let waiting: Vec<_> =

@@ -333,16 +333,17 @@ def conversations():
 
 @case
 def idle_unix():
-    """Connections to a path, of which one is used at the gate."""
+    """Connections to a path, of which some are used, and then closed."""
     connections = []
     for _ in range(SETTINGS["count"]):
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(SETTINGS["path"])
         connections.append(connection)
     gate("opened")
-    request(connections[0])
-    gate("used")
-    for connection in connections[: SETTINGS["close"]]:
+    used = connections[: SETTINGS["close"]]
+    done = sum(request(connection) > 0 for connection in used for _ in range(SETTINGS["each"]))
+    gate("used", done=done)
+    for connection in used:
         connection.close()
     gate("closed")
     return {}
