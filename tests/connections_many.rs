@@ -20,7 +20,7 @@ use hostprof_tests::{
 use serde_json::Value;
 
 const MANY: u64 = 50_000;
-const THREADS: u64 = 2;
+const THREADS: u64 = 1;
 const REQUEST: &[u8] = b"GET /items/1 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 /// Unix connections that are open at one time, and more TCP connections than are under way.
