@@ -3,6 +3,7 @@
 //! it fails to, and when it ends.
 
 use crate::conn::{Conn, state};
+use crate::mysql::command;
 use crate::record::{COMMAND_HANDSHAKE, kind, proto, role};
 
 /// [`Event::what`].
@@ -248,10 +249,13 @@ impl Conn {
         }
     }
 
-    /// True when the exchange under way was begun by a client after the server had ended the connection.
+    /// True when the exchange under way was begun by a client after the server had ended the connection. To ping is to
+    /// ask just that.
     #[inline(always)]
     pub fn is_begun_too_late(&self) -> bool {
-        self.record.role == role::CLIENT
+        let ping = self.record.proto == proto::MYSQL && self.record.request.command == command::PING;
+        !ping
+            && self.record.role == role::CLIENT
             && self.life.was_ended()
             && (self.state == state::REQUEST || self.state == state::RESPONSE)
             && self.record.request.t_start > self.life.t_end
