@@ -164,7 +164,7 @@ impl Open {
         Self { ends, local: Address::Inet(local), remote: Address::Inet(remote), netns, pid: 0, inode }
     }
 
-    fn unix(netns: u32, address: Address, inode: u64) -> Self {
+    pub(super) fn unix(netns: u32, address: Address, inode: u64) -> Self {
         Self { ends: Ends::Unix(inode), local: address.clone(), remote: address, netns, pid: 0, inode }
     }
 }
