@@ -81,6 +81,9 @@ pub(crate) fn operation(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> 
     if c.life.marks & life_mark::OPENED == 0 && !c.life.is_attempt() {
         // It was there before us, or nothing told of accept().
         connect::owned(c);
+        if c.record.family == AF_UNIX {
+            connection::name_unix(c);
+        }
         life::opened(c);
     }
     s.op = Op {
