@@ -66,6 +66,7 @@ pub mod tcp {
     pub const FIN_WAIT1: u8 = 4;
     pub const CLOSE: u8 = 7;
     pub const CLOSE_WAIT: u8 = 8;
+    pub const LAST_ACK: u8 = 9;
     pub const LISTEN: u8 = 10;
 }
 
@@ -158,7 +159,7 @@ impl Life {
     pub fn state(&mut self, new: u8, error: u8, time: u64) {
         match new {
             tcp::FIN_WAIT1 => self.ends(end::OURS, time),
-            tcp::CLOSE_WAIT => self.ends(end::PEERS, time),
+            tcp::CLOSE_WAIT | tcp::LAST_ACK => self.ends(end::PEERS, time),
             tcp::CLOSE => {
                 if self.error == 0 {
                     self.error = error;
