@@ -143,9 +143,9 @@ fn expected(done: &Done) -> Expected {
         "no_socket" => failed("/failed/ENOENT", ATTEMPTS),
         "no_answer" => failed("/failed/ETIMEDOUT", ATTEMPTS),
         "no_ports" => failed("/failed/EADDRNOTAVAIL", ATTEMPTS - PORTS),
+        // The error may be lost with the connection, which ends while the client still writes: it is not gone by then.
         "large_mariadb" | "large_mysql" => {
-            let evidence = vec![("/cause", json!("max_allowed_packet")), ("/too_large", json!(SESSIONS))];
-            (Some("server-gone-away"), evidence)
+            (Some("server-gone-away"), vec![("/cause", json!("max_allowed_packet")), ("/gone", json!(0))])
         }
         "reset_midway" => failed("/resets", ATTEMPTS),
         "too_many" => (Some("pool-exhausted"), vec![("/errors/1040", json!(TRIED - ALLOWED - 1))]),

@@ -41,6 +41,7 @@ pub struct Config {
     pub sock_type: u32,
     pub sock_socket: u32,
     pub sock_err: u32,
+    pub sock_shutdown: u32,
     pub sock_net: u32,
     /// Of a listening socket: how many wait to be accepted (TCP; on Unix sockets the length of the receive queue), how
     /// many may, how many were turned away.

@@ -3,6 +3,7 @@
 //! it fails to, and when it ends.
 
 use crate::conn::{Conn, state};
+use crate::mysql::command;
 use crate::record::{COMMAND_HANDSHAKE, kind, proto, role};
 
 /// [`Event::what`].
@@ -65,6 +66,7 @@ pub mod tcp {
     pub const FIN_WAIT1: u8 = 4;
     pub const CLOSE: u8 = 7;
     pub const CLOSE_WAIT: u8 = 8;
+    pub const LAST_ACK: u8 = 9;
     pub const LISTEN: u8 = 10;
 }
 
@@ -157,7 +159,7 @@ impl Life {
     pub fn state(&mut self, new: u8, error: u8, time: u64) {
         match new {
             tcp::FIN_WAIT1 => self.ends(end::OURS, time),
-            tcp::CLOSE_WAIT => self.ends(end::PEERS, time),
+            tcp::CLOSE_WAIT | tcp::LAST_ACK => self.ends(end::PEERS, time),
             tcp::CLOSE => {
                 if self.error == 0 {
                     self.error = error;
@@ -248,10 +250,13 @@ impl Conn {
         }
     }
 
-    /// True when the exchange under way was begun by a client after the server had ended the connection.
+    /// True when the exchange under way was begun by a client after the server had ended the connection. To ping is to
+    /// ask just that.
     #[inline(always)]
     pub fn is_begun_too_late(&self) -> bool {
-        self.record.role == role::CLIENT
+        let ping = self.record.proto == proto::MYSQL && self.record.request.command == command::PING;
+        !ping
+            && self.record.role == role::CLIENT
             && self.life.was_ended()
             && (self.state == state::REQUEST || self.state == state::RESPONSE)
             && self.record.request.t_start > self.life.t_end

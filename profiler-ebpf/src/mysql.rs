@@ -37,6 +37,7 @@ pub mod command {
     pub const QUIT: u8 = 0x01;
     pub const QUERY: u8 = 0x03;
     pub const STATISTICS: u8 = 0x09;
+    pub const PING: u8 = 0x0e;
     pub const CHANGE_USER: u8 = 0x11;
     pub const BINLOG_DUMP: u8 = 0x12;
     pub const PREPARE: u8 = 0x16;

@@ -12,6 +12,7 @@ use aya_ebpf::programs::TracePointContext;
 use profiler_ebpf::conn::{Conn, mark};
 use profiler_ebpf::life::tcp;
 use profiler_ebpf::record::role;
+use profiler_ebpf::world::Op;
 
 use super::config::CFG;
 use super::connection::{self, AF_INET, AF_INET6, AF_UNIX};
@@ -127,7 +128,11 @@ pub(crate) fn connected(args: [u64; 3], ret: i64) {
         return;
     }
     // Where TCP has tried, its state has told already, or knows no reason (no free port).
-    let errno = (-ret) as u8;
+    if c.life.error == 0 {
+        c.life.error = (-ret) as u8;
+    }
+    // As memory has it: the verifier would follow each number that it knows.
+    let errno = Op::fresh(&c.life.error);
     if c.life.t_connect == 0 {
         c.life.t_connect = time;
         asked(c, family, args[1], args[2]);

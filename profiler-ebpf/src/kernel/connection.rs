@@ -163,6 +163,12 @@ pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
     }
     if family == AF_UNIX {
         c.inode = inode(sk);
+        let number = c.inode.to_ne_bytes();
+        let mut i = 0;
+        while i < number.len() {
+            r.laddr[i] = number[i];
+            i += 1;
+        }
         return conn;
     }
     addresses(sk, c);

@@ -4,6 +4,7 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::life::{end, mark as life_mark};
+use profiler_ebpf::mysql::command;
 use profiler_ebpf::record::{Counter, proto, role};
 use profiler_ebpf::world::Op;
 use profiler_ebpf::{http, machine, mysql, recognise};
@@ -80,6 +81,9 @@ pub(crate) fn operation(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> 
     if c.life.marks & life_mark::OPENED == 0 && !c.life.is_attempt() {
         // It was there before us, or nothing told of accept().
         connect::owned(c);
+        if c.record.family == AF_UNIX {
+            connection::name_unix(c);
+        }
         life::opened(c);
     }
     s.op = Op {
@@ -218,8 +222,8 @@ fn over(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) {
     }
     let idle = c.state != state::REQUEST && c.life.was_ended();
     if send && c.record.role == role::CLIENT && c.record.proto != proto::IGNORED && idle {
-        // What is written to an idle connection that the server has ended, and is more than a goodbye.
-        if c.record.proto != proto::MYSQL || !is_goodbye(buffer()) {
+        // What is written to an idle connection that the server has ended, and wants something.
+        if c.record.proto != proto::MYSQL || !is_idle_talk(buffer()) {
             c.life.marks |= life_mark::GONE;
         }
     }
@@ -230,9 +234,9 @@ fn over(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) {
     }
 }
 
-/// True for MySQL's COM_QUIT.
+/// True for MySQL's COM_QUIT, and for COM_PING, which asks whether the server is there.
 #[inline(always)]
-fn is_goodbye(b: Buffer) -> bool {
+fn is_idle_talk(b: Buffer) -> bool {
     let from = if b.iov == 0 { b.buf } else { user::<u64>(b.iov).unwrap_or(0) };
-    user::<[u8; 5]>(from) == Some([1, 0, 0, 0, mysql::command::QUIT])
+    matches!(user::<[u8; 5]>(from), Some([1, 0, 0, 0, command::QUIT | command::PING]))
 }

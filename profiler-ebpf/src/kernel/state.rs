@@ -42,7 +42,11 @@ fn set_state(ctx: RawTracePointContext) -> i32 {
             let error = kernel::<u32>(sk + CFG.sock_err() as u64).unwrap_or(0) as u8;
             closes(c, error, time);
         }
-        if is_new || new == tcp::CLOSE && connection::is_orphan(sk) {
+        let closed = new == tcp::FIN_WAIT1 && is_closed(sk);
+        if closed {
+            c.life.state(new, 0, time);
+        }
+        if is_new || closed || new == tcp::CLOSE && connection::is_orphan(sk) {
             // Closed, or whatever had this address before is gone.
             let time = if c.t_closed != 0 { c.t_closed } else { time };
             life::over(c, c.closed_error, time);
@@ -54,11 +58,12 @@ fn set_state(ctx: RawTracePointContext) -> i32 {
         (tcp::ESTABLISHED, known) => established(sk, old, known),
         (tcp::CLOSE, _) if old != tcp::SYN_SENT => {
             count(Counter::Closed);
-            if !was_known {
+            if !was_known && !connection::is_orphan(sk) {
                 resets(sk);
             }
         }
-        (tcp::FIN_WAIT1 | tcp::CLOSE_WAIT, known) => half_closes(sk, new, known),
+        (tcp::FIN_WAIT1, None) if was_known => {}
+        (tcp::FIN_WAIT1 | tcp::CLOSE_WAIT | tcp::LAST_ACK, known) => half_closes(sk, new, known),
         _ => {}
     }
     0
@@ -111,6 +116,14 @@ fn established(sk: u64, old: u8, attempt: Option<*mut Conn>) {
         connection::addresses(sk, c);
         life::opened(c);
     }
+}
+
+/// True when our process has closed the socket, not just its own direction: the FIN of a close() comes with both shut down
+/// (`__tcp_close` in net/ipv4/tcp.c), that of a shutdown() with one.
+#[inline(always)]
+fn is_closed(sk: u64) -> bool {
+    const BOTH: u8 = 3;
+    kernel::<u8>(sk + CFG.sock_shutdown() as u64).unwrap_or(0) & BOTH == BOTH
 }
 
 /// The first FIN. A connection that was there before us gets its entry now, if it had none.

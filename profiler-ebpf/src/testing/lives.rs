@@ -1,6 +1,6 @@
 //! Lives of connections: what TCP's states, exchanges and their ends leave in them.
 
-use super::packets::{CAPS, err, greeting, ok, packet, query, sign_in};
+use super::packets::{CAPS, command, err, greeting, ok, packet, query, sign_in};
 use super::wire::{BOTH, End, Wire};
 use crate::life::{Event, Life, end, mark, tcp, what};
 use crate::mysql::capability;
@@ -104,8 +104,8 @@ fn a_farewell_leaves_its_number() {
 }
 
 #[test]
-fn a_command_after_the_servers_end_is_too_late_and_a_goodbye_is_not() {
-    for (last, gone) in [(query("SELECT 2"), mark::GONE), (QUIT.to_vec(), 0)] {
+fn a_command_after_the_servers_end_is_too_late_a_goodbye_and_a_ping_are_not() {
+    for (last, gone) in [(query("SELECT 2"), mark::GONE), (QUIT.to_vec(), 0), (command(0x0e, b""), 0)] {
         let mut wire = Wire::new(End::Client);
         wire.answer(greeting()).ask(sign_in(CAPS)).answer(ok(2, 2)).ask(query("SELECT 1")).answer(ok(1, 2));
         let time = wire.time + 500;

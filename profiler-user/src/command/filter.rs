@@ -154,4 +154,37 @@ mod tests {
         assert!(!passes(Settings { container: vec!["12".into()], ..s() }), "in no container");
         assert!(!passes(Settings { cgroup: vec!["/web".into()], ..s() }), "in no such group");
     }
+
+    /// Whether a connection of process 7, "node", from port 5000 to port 80 passes.
+    fn connects(settings: Settings) -> bool {
+        let process = Process { pid: 7, comm: "node".into(), ..Process::default() };
+        let nowhere = || PathBuf::from("/nonexistent");
+        let mut filter = Filter::new(settings, nowhere());
+        filter.wants_connection(7, [5_000, 80], &process, &mut ProcessTable::new(nowhere()))
+    }
+
+    #[test]
+    fn a_connection_has_a_process_and_two_ports() {
+        let s = Settings::default;
+        assert!(connects(s()));
+        assert!(connects(Settings { pid: vec![7], ..s() }) && !connects(Settings { pid: vec![8], ..s() }));
+        assert!(
+            connects(Settings { port: vec![80], ..s() }) && connects(Settings { port: vec![5_000], ..s() })
+        );
+        assert!(!connects(Settings { port: vec![81], ..s() }));
+        assert!(!connects(Settings { comm: vec!["nginx".into()], ..s() }));
+        assert!(!connects(Settings { container: vec!["12".into()], ..s() }));
+        // What is slow, or an error, is said of exchanges.
+        let shown = Settings { errors: true, slower_than: Some(Duration::from_secs(1)), ..s() };
+        assert!(connects(shown));
+    }
+
+    #[test]
+    fn a_row_has_a_protocol() {
+        let of = |protocol| Settings { protocol, ..Settings::default() };
+        let wants = |s, name| Filter::new(s, PathBuf::from("/nonexistent")).wants_protocol(name);
+        assert!(wants(of(vec![]), "unknown"));
+        assert!(wants(of(vec![Protocol::Mysql]), "mysql") && !wants(of(vec![Protocol::Mysql]), "http"));
+        assert!(!wants(of(vec![Protocol::Http, Protocol::Mysql]), "unknown"));
+    }
 }

@@ -125,22 +125,27 @@ impl Connections {
     pub fn subject(&self, record: &Record, name: &Arc<str>) -> Subject {
         let local = Address::of(record.family, &record.laddr, record.lport, name);
         let peer = Address::of(record.family, &record.raddr, record.rport, name);
-        self.sided(record.role, record.netns, local, peer)
+        self.sided(record.role, record.netns, inode(&record.laddr), local, peer)
     }
 
     /// The same, of an event.
     pub fn subject_of(&self, event: &Event, name: &Arc<str>) -> Subject {
         let local = Address::of(event.family, &event.laddr, event.lport, name);
         let peer = Address::of(event.family, &event.raddr, event.rport, name);
-        self.sided(event.role, event.netns, local, peer)
+        self.sided(event.role, event.netns, inode(&event.laddr), local, peer)
     }
 
-    fn sided(&self, side: u8, netns: u32, local: Address, peer: Address) -> Subject {
+    fn sided(&self, side: u8, netns: u32, inode: u64, local: Address, peer: Address) -> Subject {
+        // It was there before us, and nothing was recognised yet: whose port is listened on is a server. Both ends of a
+        // Unix connection have one name, and the snapshot knows servers' ends.
+        let serves = || match &local {
+            Address::Inet(_) => self.listeners.listens(netns, &local),
+            Address::Unix(_) => self.table.stands(&Ends::Unix(inode)),
+        };
         let role = match side {
             role::SERVER => Role::Server,
             role::CLIENT => Role::Client,
-            // It was there before us, and nothing was recognised yet.
-            _ if self.listeners.listens(netns, &local) => Role::Server,
+            _ if serves() => Role::Server,
             _ => Role::Client,
         };
         Subject { role, local, peer, netns }
@@ -364,7 +369,10 @@ impl Connections {
             self.untold += 1;
             return;
         }
-        let Some(service) = self.rows.key(row).map(|key| key.service.clone()) else { return };
+        // Its row knows more of it than its last event.
+        let Some((service, role)) = self.rows.key(row).map(|key| (key.service.clone(), key.role)) else {
+            return;
+        };
         let seen = Protocol::of(event.proto, event.life.marks);
         let known = self.rows.get(row).map(|row| row.spoken.protocol()).unwrap_or_default();
         self.told.push(Told {
@@ -372,7 +380,7 @@ impl Connections {
             time: event.time,
             service,
             pid: event.life.pid,
-            role: subject.role,
+            role,
             local: subject.local.to_string(),
             peer: subject.peer.to_string(),
             protocol: if seen > Protocol::Other { seen } else { known.max(seen) }.name(),
@@ -529,8 +537,13 @@ fn ends(event: &Event, subject: &Subject) -> Ends {
         (Address::Inet(local), Address::Inet(remote)) => {
             Ends::Inet { netns: event.netns, local: *local, remote: *remote }
         }
-        _ => Ends::Unix(u64::from_ne_bytes(*event.laddr.first_chunk().unwrap_or(&[0; 8]))),
+        _ => Ends::Unix(inode(&event.laddr)),
     }
+}
+
+/// The number of a Unix socket, which stands in its address's place.
+fn inode(address: &[u8; 16]) -> u64 {
+    u64::from_ne_bytes(*address.first_chunk().unwrap_or(&[0; 8]))
 }
 
 /// A pair of sockets that a process made for itself (socketpair()): nobody has connected to anybody.

@@ -148,6 +148,11 @@ impl Table {
         self.standing.len() < self.most && self.standing.insert(ends, Standing { row }).is_none()
     }
 
+    /// Whether the snapshot found it, and nothing was seen of it since.
+    pub(super) fn stands(&self, ends: &Ends) -> bool {
+        self.standing.contains_key(ends)
+    }
+
     pub(super) fn take_standing(&mut self, ends: &Ends) -> Option<Standing> {
         self.standing.remove(ends)
     }

@@ -321,3 +321,23 @@ fn told_one_by_one_only_where_somebody_listens() {
     }
     assert_eq!((stage.take().len(), stage.untold), (MOST_TOLD, MOST_TOLD as u64));
 }
+
+#[test]
+fn the_ends_of_a_unix_connection_that_was_there_before_are_told_apart_by_their_number() {
+    let mut stage = stage();
+    let name: Arc<str> = "unix:/run/x".into();
+    let open = Open::unix(NETNS, Address::Unix(name.clone()), 9);
+    stage.stood(&Snapshot { open: vec![open], listening: Vec::new() }, |_, _| Some("web".into()));
+    let stood = Life { t_open: 0, pid: 42, ..Life::default() };
+    for (inode, sk) in [(9_u64, 5), (10, 6)] {
+        let mut first = event(what::OPENED, role::UNKNOWN, sk, stood);
+        (first.family, first.laddr, first.raddr) = (libc::AF_UNIX as u16, [0; 16], [0; 16]);
+        first.laddr[..8].copy_from_slice(&inode.to_ne_bytes());
+        let subject = stage.subject_of(&first, &name);
+        stage.event(&first, &subject, Some("web".into()));
+    }
+    let mut rows: Vec<_> = all(&stage).into_iter().map(|r| (r.role, r.peer, r.preexisting, r.live)).collect();
+    rows.sort();
+    let path = || "unix:/run/x".to_owned();
+    assert_eq!(rows, [(Role::Server, path(), 1, 1), (Role::Client, path(), 1, 1)]);
+}

@@ -61,6 +61,7 @@ pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
         sock_type: at("sock", "sk_type")?,
         sock_socket: at("sock", "sk_socket")?,
         sock_err: at("sock", "sk_err")?,
+        sock_shutdown: at("sock", "sk_shutdown")?,
         sock_ack_backlog: at("sock", "sk_ack_backlog")?,
         sock_queue_len: at("sock", "sk_receive_queue.qlen")?,
         sock_max_ack_backlog: at("sock", "sk_max_ack_backlog")?,
