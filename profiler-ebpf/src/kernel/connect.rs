@@ -111,7 +111,18 @@ pub(crate) fn connected(args: [u64; 3], ret: i64) {
         // TCP's states tell.
         return;
     }
-    let Some(conn) = connection::find(sk) else { return };
+    let attempt = if family == AF_UNIX { None } else { CONNS.get_ptr_mut(sk) };
+    let conn = match attempt {
+        Some(conn) => conn,
+        None if family == AF_UNIX => match connection::find(sk) {
+            Some(conn) => conn,
+            None => return,
+        },
+        None => connection::create(sk, role::CLIENT as u64, 0),
+    };
+    if conn.is_null() {
+        return;
+    }
     // SAFETY: a value of CONNS.
     let c = unsafe { &mut *conn };
     if c.life.t_open != 0 {

@@ -43,8 +43,23 @@ pub(crate) fn find(sk: u64) -> Option<*mut Conn> {
             }
             Some(conn)
         }
-        None => made(create(sk, 0, 0)),
+        None => {
+            let (family, _) = family_and_state(sk)?;
+            if family != AF_UNIX && is_shut(sk) {
+                // It was reset before it was accepted, or another thread has closed it: no event will come any more.
+                return None;
+            }
+            made(create(sk, 0, 0))
+        }
     }
+}
+
+/// True when both directions of a TCP socket are shut down: it is closed, by its process (`__tcp_close` in
+/// net/ipv4/tcp.c, before its FIN) or by TCP (`tcp_done` there); a FIN of shutdown() leaves the other one open.
+#[inline(always)]
+pub(crate) fn is_shut(sk: u64) -> bool {
+    const BOTH: u8 = 3;
+    kernel::<u8>(sk + CFG.sock_shutdown() as u64).unwrap_or(0) & BOTH == BOTH
 }
 
 /// How long a Unix connection's data may wait to be accepted before its entry is given up, ns.
@@ -83,8 +98,7 @@ pub(crate) fn inode(sk: u64) -> u64 {
 }
 
 /// The connection at which data arrive. A Unix connection gets its entry here, and a new one when its address was used
-/// before: nothing else tells of its begin. Other sockets have one already or get none; listeners are told of
-/// connections in the same way.
+/// before: nothing else tells of its begin. Listeners are told of connections in the same way.
 #[inline(always)]
 pub(crate) fn arriving(sk: u64) -> Option<*mut Conn> {
     if let Some(conn) = CONNS.get_ptr_mut(sk) {
@@ -99,7 +113,8 @@ pub(crate) fn arriving(sk: u64) -> Option<*mut Conn> {
         listener::seen(sk, family);
         return None;
     }
-    if family != AF_UNIX {
+    // A TCP connection that was there before us.
+    if family != AF_UNIX && state != tcp::ESTABLISHED {
         return None;
     }
     made(create(sk, 0, 0))

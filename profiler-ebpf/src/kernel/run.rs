@@ -206,7 +206,7 @@ fn over(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) {
     if ret == 0 && send || ret < 0 && !ends(-ret) {
         return;
     }
-    let Some(conn) = CONNS.get_ptr_mut(sk) else { return };
+    let Some(conn) = CONNS.get_ptr_mut(sk) else { return unused(sk) };
     // SAFETY: a value of CONNS.
     let c = unsafe { &mut *conn };
     let unix = c.record.family == AF_UNIX;
@@ -232,6 +232,21 @@ fn over(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) {
         // No other event will come.
         life::forget(c, time);
     }
+}
+
+/// The end of a Unix connection that was there before us and was not used since: no other event will tell of it.
+#[inline(always)]
+fn unused(sk: u64) {
+    let Some((AF_UNIX, _)) = connection::family_and_state(sk) else { return };
+    let conn = connection::create(sk, role::UNKNOWN as u64, 0);
+    if conn.is_null() {
+        return;
+    }
+    // SAFETY: a value of CONNS.
+    let c = unsafe { &mut *conn };
+    let time = now();
+    c.life.ends(end::PEERS, time);
+    life::forget(c, time);
 }
 
 /// True for MySQL's COM_QUIT, and for COM_PING, which asks whether the server is there.

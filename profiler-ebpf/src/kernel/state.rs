@@ -6,7 +6,7 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use profiler_ebpf::conn::{Conn, mark};
+use profiler_ebpf::conn::{Conn, mark, state};
 use profiler_ebpf::life::{mark as life_mark, tcp};
 use profiler_ebpf::machine;
 use profiler_ebpf::record::{Counter, role};
@@ -38,15 +38,12 @@ fn set_state(ctx: RawTracePointContext) -> i32 {
         // SAFETY: a value of CONNS.
         let c = unsafe { &mut *conn };
         let time = now();
+        let orphan = new == tcp::CLOSE && connection::is_orphan(sk);
         if new == tcp::CLOSE {
             let error = kernel::<u32>(sk + CFG.sock_err() as u64).unwrap_or(0) as u8;
-            closes(c, error, time);
+            closes(c, error, time, orphan);
         }
-        let closed = new == tcp::FIN_WAIT1 && is_closed(sk);
-        if closed {
-            c.life.state(new, 0, time);
-        }
-        if is_new || closed || new == tcp::CLOSE && connection::is_orphan(sk) {
+        if is_new || orphan {
             // Closed, or whatever had this address before is gone.
             let time = if c.t_closed != 0 { c.t_closed } else { time };
             life::over(c, c.closed_error, time);
@@ -62,7 +59,6 @@ fn set_state(ctx: RawTracePointContext) -> i32 {
                 resets(sk);
             }
         }
-        (tcp::FIN_WAIT1, None) if was_known => {}
         (tcp::FIN_WAIT1 | tcp::CLOSE_WAIT | tcp::LAST_ACK, known) => half_closes(sk, new, known),
         _ => {}
     }
@@ -118,14 +114,6 @@ fn established(sk: u64, old: u8, attempt: Option<*mut Conn>) {
     }
 }
 
-/// True when our process has closed the socket, not just its own direction: the FIN of a close() comes with both shut down
-/// (`__tcp_close` in net/ipv4/tcp.c), that of a shutdown() with one.
-#[inline(always)]
-fn is_closed(sk: u64) -> bool {
-    const BOTH: u8 = 3;
-    kernel::<u8>(sk + CFG.sock_shutdown() as u64).unwrap_or(0) & BOTH == BOTH
-}
-
 /// The first FIN. A connection that was there before us gets its entry now, if it had none.
 #[inline(always)]
 fn half_closes(sk: u64, new: u8, known: Option<*mut Conn>) {
@@ -133,9 +121,15 @@ fn half_closes(sk: u64, new: u8, known: Option<*mut Conn>) {
         Some(conn) => conn,
         None => connection::create(sk, role::UNKNOWN as u64, 0),
     };
-    if !conn.is_null() {
-        // SAFETY: a value of CONNS.
-        unsafe { (*conn).life.state(new, 0, now()) };
+    if conn.is_null() {
+        return;
+    }
+    // SAFETY: a value of CONNS.
+    let c = unsafe { &mut *conn };
+    c.life.state(new, 0, now());
+    if new == tcp::FIN_WAIT1 && c.state == state::IDLE && connection::is_shut(sk) {
+        // For its process it is over. The entry stays: the hook of a write in another thread may still come.
+        life::closed(c);
     }
 }
 
@@ -154,7 +148,7 @@ fn resets(sk: u64) {
 }
 
 #[inline(always)]
-fn closes(c: &mut Conn, error: u8, time: u64) {
+fn closes(c: &mut Conn, error: u8, time: u64, orphan: bool) {
     c.life.state(tcp::CLOSE, error, time);
     // A process may still hold it, after a reset, or after the peer's last word to a half-closed socket: what is in the
     // queue can still be read (`tcp_recvmsg_locked` looks at it before the state). Reads or the sweep will end it.
@@ -163,8 +157,9 @@ fn closes(c: &mut Conn, error: u8, time: u64) {
     if machine::is_cut(c, error) {
         c.life.marks |= life_mark::CUT;
     }
-    // A connect that has no error yet gets it from connect(), or was given up by its process.
-    if !c.life.is_attempt() || error != 0 {
+    // Nobody will read any more: what is under way ends first. A connect that has no error yet gets it from connect(), or
+    // was given up by its process.
+    if !orphan && (!c.life.is_attempt() || error != 0) {
         life::closed(c);
     }
 }
