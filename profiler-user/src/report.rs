@@ -452,7 +452,11 @@ pub struct ListenerRow {
     /// Seconds since it last answered a request or sent a byte of an answer; since the window's begin if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent: Option<f64>,
-    /// The longest time during which requests waited and not a byte was answered, seconds.
+    /// Requests wait now, and not a byte has been answered for so long, seconds: one that nobody has read, or several at a
+    /// server that answers fast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<f64>,
+    /// The longest such time, seconds.
     pub longest_silence: f64,
 }
 

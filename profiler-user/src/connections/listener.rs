@@ -58,6 +58,24 @@ pub(super) struct Listener {
     /// The last byte of an answer, ns; 0 when there was none.
     answered: u64,
     longest_silence: u64,
+    habits: Habits,
+}
+
+/// How long its answers took of late: one bit for each of the last eight, set for the slow ones.
+#[derive(Debug, Default)]
+struct Habits {
+    slow: u8,
+    count: u64,
+}
+
+impl Habits {
+    /// An answer that takes so long is no sign of anything at this server, ns.
+    const SLOW_NS: u64 = 2_000_000_000;
+
+    fn add(&mut self, ns: u64) {
+        self.slow = self.slow << 1 | u8::from(ns >= Self::SLOW_NS);
+        self.count += 1;
+    }
 }
 
 /// What waits to be accepted at one socket.
@@ -125,6 +143,7 @@ impl Listener {
             room: 0,
             answered: 0,
             longest_silence: 0,
+            habits: Habits::default(),
         }
     }
 
@@ -192,6 +211,7 @@ impl Listener {
         }
         if let Some(from) = times.arrival.or(times.start) {
             self.overlap.add(from, times.last);
+            self.habits.add(times.last.saturating_sub(from));
         }
         self.running += times.start.map_or(0, |start| times.last.saturating_sub(start));
         self.queue.record_opt(times.queue());
@@ -217,14 +237,23 @@ impl Listener {
     pub(super) fn surveyed(&mut self, now: u64, begun: u64) {
         self.peak_in_flight = self.peak_in_flight.max(self.now.in_flight);
         self.answered = self.answered.max(self.now.answered);
-        if let Some(oldest) = self.now.oldest {
-            let quiet_since = oldest.max(self.answered).max(begun);
-            self.longest_silence = self.longest_silence.max(now.saturating_sub(quiet_since));
+        if let Some(silence) = self.silence(now, begun) {
+            self.longest_silence = self.longest_silence.max(silence);
+        }
+        if self.now.oldest.is_some() {
             self.touched = now;
         }
         if self.backlog() > 0 {
             self.touched = now;
         }
+    }
+
+    /// For how long requests have waited without a byte answered. One that is being worked on may take its time, and so may
+    /// several at a server where that is usual (long polls).
+    fn silence(&self, now: u64, begun: u64) -> Option<u64> {
+        let several = self.now.in_flight > 1 && self.habits.count > 0 && self.habits.slow.count_ones() < 4;
+        let oldest = self.now.oldest.filter(|_| self.now.unread > 0 || several)?;
+        Some(now.saturating_sub(oldest.max(self.answered).max(begun)))
     }
 
     /// Connections that wait to be accepted.
@@ -295,6 +324,7 @@ impl Listener {
             oldest_waiting: self.now.oldest.map(|oldest| ns(now.saturating_sub(oldest))),
             unread: self.now.unread,
             silent: Some(ns(silent)),
+            silence: self.silence(now, begun).map(ns),
             longest_silence: ns(self.longest_silence),
         }
     }
@@ -356,6 +386,27 @@ mod tests {
         l.reading(true, 4 * SECOND);
         let row = l.report(1, 0, None);
         assert_eq!((row.backlog, row.backlog_max, row.overflows), (0, Some(16), 8), "both are");
+    }
+
+    #[test]
+    fn several_that_are_worked_on_are_silence_where_answers_are_fast() {
+        let waiting = |answers: &[u64]| {
+            let mut l = listener();
+            for seconds in answers {
+                let times = Times { start: Some(SECOND), last: (1 + seconds) * SECOND, ..Times::default() };
+                l.answered((7, 7), &times, false);
+            }
+            l.begin();
+            l.now.add(2, 40 * SECOND, 0, Some(SECOND));
+            l.surveyed(47 * SECOND, SECOND);
+            let row = l.report(47 * SECOND, SECOND, None);
+            assert_eq!(row.silence.unwrap_or(0.0), row.longest_silence);
+            row.silence
+        };
+        assert_eq!(waiting(&[0, 0, 0]), Some(7.0));
+        assert_eq!(waiting(&[0, 30, 25, 30, 30]), None, "a long poll is usual");
+        assert_eq!(waiting(&[30, 30, 30, 30, 0, 0, 0, 0, 0]), Some(7.0));
+        assert_eq!(waiting(&[]), None, "nothing is known of it");
     }
 
     #[test]

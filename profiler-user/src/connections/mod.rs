@@ -409,11 +409,16 @@ impl Connections {
     pub fn see(&mut self, conn: &Conn, now: u64) {
         let record = &conn.record;
         let key = (record.sk, record.born);
-        let request = survey::under_way(conn);
+        let own = address::socket(record.family, &record.laddr, record.lport);
+        let serves = match record.role {
+            role::UNKNOWN => own.is_some_and(|own| self.listeners.listens(record.netns, &Address::Inet(own))),
+            known => known == role::SERVER,
+        };
+        let request = survey::under_way(conn, serves);
         let Some(entry) = self.table.see(key) else {
-            // One that nobody has accepted yet may have its request already.
-            if let Some(request) = request.filter(|_| record.role == role::SERVER)
-                && let Some(own) = address::socket(record.family, &record.laddr, record.lport)
+            // One that nobody has accepted yet, or used since we came, may have its request already.
+            if let Some(request) = request.filter(|_| serves)
+                && let Some(own) = own
                 && let Some(number) = self.listeners.of(conn.life.listener, record.netns, &Address::Inet(own))
             {
                 self.wait_at(number, &request, now);

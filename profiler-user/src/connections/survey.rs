@@ -23,9 +23,10 @@ pub(super) struct UnderWay {
     pub(super) answered: u64,
 }
 
-/// The request under way on a connection; streams, which go on by their nature, are none.
-pub(super) fn under_way(conn: &Conn) -> Option<UnderWay> {
-    if is_over(conn) {
+/// The request under way on a connection; streams, which go on by their nature, are none, nor is what a client has not yet
+/// sent to its end. `serves`: ours is the server's end.
+pub(super) fn under_way(conn: &Conn, serves: bool) -> Option<UnderWay> {
+    if is_over(conn) || serves && conn.t_ready == 0 && is_coming(conn) {
         return None;
     }
     let record = &conn.record;
@@ -46,7 +47,7 @@ pub(super) fn under_way(conn: &Conn) -> Option<UnderWay> {
     }
     // A FIN announces itself as data do: it is no request.
     let ended = conn.life.t_end;
-    let unread = record.role == role::SERVER
+    let unread = serves
         && conn.t_ready != 0
         && record.flags & flag::STREAM == 0
         && (ended == 0 || conn.t_ready < ended);
@@ -72,6 +73,12 @@ pub(super) fn is_readable(conn: &Conn) -> bool {
     (conn.record.proto == proto::HTTP || conn.record.proto == proto::MYSQL)
         && !conn.has(mark::OPAQUE)
         && conn.life.marks & life::mark::TLS == 0
+}
+
+/// Whether the client is still sending its HTTP request.
+fn is_coming(conn: &Conn) -> bool {
+    let requests = &conn.halves[usize::from(conn.record.role == role::CLIENT)];
+    conn.record.proto == proto::HTTP && conn.state == state::REQUEST && requests.phase != scan::phase::START
 }
 
 /// Whether the reply has ended as far as its last bytes tell: what follows will say so, or the sweep.
@@ -100,12 +107,21 @@ mod tests {
         let mut c = conn(role::SERVER, state::REQUEST);
         c.waiting = 2;
         let want = UnderWay { requests: 3, since: 100, read: Some(120), answered: 0 };
-        assert_eq!(under_way(&c), Some(want));
+        assert_eq!(under_way(&c, c.record.role == role::SERVER), Some(want));
         (c.state, c.record.t_last) = (state::RESPONSE, 300);
-        assert_eq!(under_way(&c).map(|request| request.answered), Some(300));
+        assert_eq!(under_way(&c, c.record.role == role::SERVER).map(|request| request.answered), Some(300));
         c.record.flags |= flag::STREAM;
-        assert_eq!(under_way(&c), None, "a stream");
-        assert_eq!(under_way(&conn(role::SERVER, state::IDLE)), None);
+        assert_eq!(under_way(&c, c.record.role == role::SERVER), None, "a stream");
+        assert_eq!(under_way(&conn(role::SERVER, state::IDLE), true), None);
+    }
+
+    #[test]
+    fn half_a_request_is_none_until_somebody_could_read_more() {
+        let mut c = conn(role::SERVER, state::REQUEST);
+        c.halves[0].phase = scan::phase::NAME;
+        assert_eq!(under_way(&c, true), None, "the client is waited for");
+        c.t_ready = 400;
+        assert!(under_way(&c, true).is_some(), "the server is");
     }
 
     #[test]
@@ -113,21 +129,21 @@ mod tests {
         let mut c = conn(role::SERVER, state::IDLE);
         (c.record.proto, c.t_ready) = (proto::UNKNOWN, 200);
         let unread = UnderWay { requests: 1, since: 200, read: None, answered: 0 };
-        assert_eq!(under_way(&c), Some(unread));
+        assert_eq!(under_way(&c, c.record.role == role::SERVER), Some(unread));
         c.life.t_end = 200;
-        assert_eq!(under_way(&c), None, "the peer has closed it, that is all");
+        assert_eq!(under_way(&c, c.record.role == role::SERVER), None, "the peer has closed it, that is all");
         c.life.t_end = 201;
-        assert_eq!(under_way(&c), Some(unread), "closed after it was asked");
+        assert_eq!(under_way(&c, c.record.role == role::SERVER), Some(unread), "closed after it was asked");
         c.record.role = role::CLIENT;
-        assert_eq!(under_way(&c), None, "an answer is no request");
+        assert_eq!(under_way(&c, c.record.role == role::SERVER), None, "an answer is no request");
     }
 
     #[test]
     fn what_is_over_has_no_request() {
         let mut c = conn(role::CLIENT, state::REQUEST);
-        assert!(under_way(&c).is_some());
+        assert!(under_way(&c, c.record.role == role::SERVER).is_some());
         c.t_closed = 500;
-        assert_eq!(under_way(&c), None);
+        assert_eq!(under_way(&c, c.record.role == role::SERVER), None);
     }
 
     #[test]

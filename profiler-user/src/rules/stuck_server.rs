@@ -1,8 +1,8 @@
 //! `stuck-server`: requests are in flight, and for seconds not a byte of an answer has come. Told of while it lasts, and
 //! over when it answers; a whole recording tells of the longest time, too.
 //!
-//! Not for a server that is idle, that is slow with one request and answers others, or that sends a long answer; nor for
-//! a database, whose statements may take long.
+//! Not for a server that is idle, that is slow with one request, that sends a long answer or waits for a client to send, or
+//! that usually answers late (long polls); nor for a database, whose statements may take long.
 
 use serde_json::json;
 
@@ -25,12 +25,6 @@ const SILENCE: Threshold = Threshold {
 #[derive(Debug)]
 pub(super) struct StuckServer;
 
-/// For how long it has been stuck: since its last byte, or since the request came that waits longest.
-fn now(row: &ListenerRow) -> Option<f64> {
-    let (oldest, silent) = (row.oldest_waiting?, row.silent?);
-    (row.in_flight > 0).then(|| oldest.min(silent))
-}
-
 impl StuckServer {
     fn judge_by(
         &self,
@@ -43,7 +37,7 @@ impl StuckServer {
         let long = |row: &ListenerRow| silence(row).filter(|seconds| *seconds >= least);
         for (row, seconds) in worst(facts, long) {
             if !is_database(facts, &row.service) {
-                let ongoing = now(row).is_some_and(|now| now >= least);
+                let ongoing = row.silence.is_some_and(|now| now >= least);
                 verdict.add(said(self, facts, row, seconds, ongoing));
             }
         }
@@ -72,12 +66,29 @@ impl Rule for StuckServer {
     }
 
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
-        let longest = |row: &ListenerRow| Some(now(row).unwrap_or(0.0).max(row.longest_silence));
+        let longest = |row: &ListenerRow| Some(row.silence.unwrap_or(0.0).max(row.longest_silence));
         self.judge_by(facts, thresholds, verdict, longest);
+        // It has answered nothing at all: nobody knows how long it usually takes.
+        let new = |row: &&ListenerRow| row.requests == 0 && row.in_flight > 1 && row.silence.is_none();
+        for row in facts.listeners.iter().filter(new) {
+            let least = thresholds.of(ID, &SILENCE);
+            if let Some(oldest) = row.oldest_waiting.filter(|oldest| *oldest >= least)
+                && !is_database(facts, &row.service)
+            {
+                let requests = units::things(row.in_flight, "request waits", "requests wait");
+                let oldest = duration(oldest);
+                let reason = format!(
+                    "{requests} at {}, the oldest for {oldest}, and none was answered since the recording began: stuck, or \
+                     slow by design (a long poll)",
+                    row.address
+                );
+                verdict.not_enough(self, &row.service, reason);
+            }
+        }
     }
 
     fn judge_live(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
-        self.judge_by(facts, thresholds, verdict, now);
+        self.judge_by(facts, thresholds, verdict, |row| row.silence);
     }
 }
 
@@ -161,7 +172,15 @@ mod tests {
     /// It has answered nothing for so long, and requests have waited for so long.
     fn stuck(silent: f64, oldest: Option<f64>) -> ListenerRow {
         let in_flight = if oldest.is_some() { 8 } else { 0 };
-        ListenerRow { silent: Some(silent), oldest_waiting: oldest, in_flight, unread: 4, ..listener() }
+        let silence = oldest.map(|oldest| oldest.min(silent));
+        ListenerRow {
+            silent: Some(silent),
+            oldest_waiting: oldest,
+            silence,
+            in_flight,
+            unread: 4,
+            ..listener()
+        }
     }
 
     fn live(row: ListenerRow) -> Verdict {
@@ -198,6 +217,16 @@ mod tests {
         let loops = with_stalls(vec![stall]);
         let report = Report { event_loops: loops.event_loops, ..with_listener(stuck(6.0, Some(6.0))) };
         assert_eq!(findings(&report, ID)[0].explained_by.as_deref(), Some(event_loop_blocked::ID));
+    }
+
+    #[test]
+    fn what_never_answered_is_not_judged() {
+        let row = ListenerRow { requests: 0, silence: None, unread: 0, ..stuck(30.0, Some(30.0)) };
+        let verdict = judged(&with_listener(row));
+        assert!(
+            verdict.found.is_empty() && verdict.undecided.iter().any(|said| said.id == ID),
+            "{verdict:?}"
+        );
     }
 
     /// The nearest healthy ones: an idle server; a request that has just come to one; a slow request beside others; a

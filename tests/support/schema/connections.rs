@@ -77,6 +77,7 @@ pub(super) const LISTENER: &[Field] = &[
     ("oldest_waiting", false, Number),
     ("unread", true, Whole),
     ("silent", false, Number),
+    ("silence", false, Number),
     ("longest_silence", true, Number),
 ];
 

@@ -259,6 +259,7 @@ pub(crate) fn listener() -> ListenerRow {
         oldest_waiting: Some(6.2),
         unread: 2,
         silent: Some(5.5),
+        silence: Some(5.5),
         longest_silence: 5.5,
     }
 }
