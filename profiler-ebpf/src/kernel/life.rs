@@ -16,7 +16,10 @@ use super::world::{Kernel, wakeup};
 pub(crate) fn opened(c: &mut Conn) {
     if c.life.marks & mark::OPENED == 0 {
         c.life.marks |= mark::OPENED;
-        tell(c, what::OPENED as u32);
+        if tell(c, what::OPENED as u32) == 0 {
+            // Its first read or write tells it again.
+            c.life.marks &= !mark::OPENED;
+        }
     }
 }
 
@@ -60,15 +63,16 @@ pub(crate) fn forget(c: &mut Conn, time: u64) {
     let _ = CONNS.remove(c.record.sk);
 }
 
+/// 0 when there was no room for it.
 #[inline(never)]
 fn tell(conn: *mut Conn, what: u32) -> i32 {
     if conn.is_null() {
-        return 0;
+        return 1;
     }
     // SAFETY: not null, a value of CONNS.
     let c = unsafe { &*conn };
     if c.life.pid == CFG.self_tgid() {
-        return 0;
+        return 1;
     }
     let Some(mut room) = RING.reserve::<Event>(0) else {
         count(Counter::ConnectionEventLost);
@@ -77,5 +81,5 @@ fn tell(conn: *mut Conn, what: u32) -> i32 {
     // SAFETY: the room is as large as an event, and is written whole.
     unsafe { c.event(what as u8, now(), room.as_mut_ptr()) };
     room.submit(wakeup());
-    0
+    1
 }

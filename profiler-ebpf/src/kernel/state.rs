@@ -7,8 +7,7 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use profiler_ebpf::conn::{Conn, mark, state};
-use profiler_ebpf::life::{mark as life_mark, tcp};
-use profiler_ebpf::machine;
+use profiler_ebpf::life::tcp;
 use profiler_ebpf::record::{Counter, role};
 
 use super::config::CFG;
@@ -31,13 +30,17 @@ fn set_state(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     // One end for all: the verifier follows every way through it.
-    let is_new = new == tcp::SYN_SENT || new == tcp::ESTABLISHED && old != tcp::SYN_SENT;
+    let mut is_new = new == tcp::SYN_SENT || new == tcp::ESTABLISHED && old != tcp::SYN_SENT;
     let mut known = CONNS.get_ptr_mut(sk);
     let was_known = known.is_some();
     if let Some(conn) = known {
         // SAFETY: a value of CONNS.
         let c = unsafe { &mut *conn };
         let time = now();
+        if new == tcp::ESTABLISHED && c.t_closed == 0 && (c.life.is_attempt() || c.life.t_accept != 0) {
+            // Both ends have connected to each other, or it was accepted before its handshake was done (TCP Fast Open).
+            is_new = false;
+        }
         let orphan = new == tcp::CLOSE && connection::is_orphan(sk);
         if new == tcp::CLOSE {
             let error = kernel::<u32>(sk + CFG.sock_err() as u64).unwrap_or(0) as u8;
@@ -107,8 +110,9 @@ fn established(sk: u64, old: u8, attempt: Option<*mut Conn>) {
     count(Counter::Opened);
     // SAFETY: a value of CONNS.
     let c = unsafe { &mut *conn };
+    let connected = side == role::CLIENT || c.life.is_attempt();
     c.life.t_open = now();
-    if side == role::CLIENT {
+    if connected {
         connection::addresses(sk, c);
         life::opened(c);
     }
@@ -154,12 +158,10 @@ fn closes(c: &mut Conn, error: u8, time: u64, orphan: bool) {
     // queue can still be read (`tcp_recvmsg_locked` looks at it before the state). Reads or the sweep will end it.
     c.t_closed = time;
     c.closed_error = error;
-    if machine::is_cut(c, error) {
-        c.life.marks |= life_mark::CUT;
-    }
-    // Nobody will read any more: what is under way ends first. A connect that has no error yet gets it from connect(), or
-    // was given up by its process.
-    if !orphan && (!c.life.is_attempt() || error != 0) {
+    // What is under way ends first: by what is still read, or now, when nobody will read any more. A connect that has no
+    // error yet gets it from connect(), or was given up by its process.
+    let under_way = c.state != state::IDLE;
+    if !orphan && !under_way && (!c.life.is_attempt() || error != 0) {
         life::closed(c);
     }
 }

@@ -30,5 +30,9 @@ fn sweep(ctx: RawTracePointContext) -> i32 {
         return open as i32;
     }
     let time = if last != 0 { now() + machine::SETTLE_NS } else { now() };
-    machine::idle(c, &mut Kernel(core::ptr::null_mut()), time) as i32
+    let sent = machine::idle(c, &mut Kernel(core::ptr::null_mut()), time);
+    if last == 0 && c.t_closed != 0 && c.state == state::IDLE && !c.life.is_attempt() {
+        life::closed(c);
+    }
+    sent as i32
 }
