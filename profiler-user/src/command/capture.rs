@@ -247,6 +247,7 @@ impl Capture {
         let mut left = Left::default();
         let namespaces = Namespaces::find(own::proc_root());
         namespaces.each_tcp(|netns, socket| left.see(netns, socket));
+        namespaces.each_unix(|inode| left.see_unix(inode));
         left.overflows(&self.overflows_before, namespaces.overflows());
         self.pipeline.connections.left(&left);
         let (connections, listeners) = self.connections(0);

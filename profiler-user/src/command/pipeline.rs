@@ -118,6 +118,7 @@ impl Pipeline {
                 None
             }
             Raw::Exit { pid } => {
+                self.connections.exited(pid);
                 self.processes.on_exit(pid);
                 None
             }

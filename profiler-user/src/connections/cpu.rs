@@ -50,11 +50,11 @@ impl Cpu {
         }
     }
 
-    /// What these have used since they were first looked at, ns; None where none of them could be.
+    /// What these have used since they were first looked at, ns; None where not all of them could be: a part would look like
+    /// a CPU with room.
     pub fn used(&self, processes: &mut dyn Iterator<Item = u32>) -> Option<u64> {
-        let used =
-            processes.filter_map(|pid| self.known.get(&pid)).map(|used| used.last.saturating_sub(used.first));
-        used.reduce(|sum, used| sum + used)
+        let used = processes.map(|pid| self.known.get(&pid).map(|used| used.last.saturating_sub(used.first)));
+        used.reduce(|sum, used| Some(sum? + used?)).flatten()
     }
 
     fn read(&self, pid: u32) -> Option<(u64, u64)> {

@@ -45,6 +45,8 @@ pub(super) struct Listener {
     standing: Option<u64>,
     workers: FxHashSet<(u32, u32)>,
     processes: FxHashSet<u32>,
+    /// The most threads that worked at a time, and processes.
+    peak_workers: (usize, usize),
     requests: u64,
     overlap: Overlap,
     accept_wait: Histogram,
@@ -133,6 +135,7 @@ impl Listener {
             standing: None,
             workers: FxHashSet::default(),
             processes: FxHashSet::default(),
+            peak_workers: (0, 0),
             requests: 0,
             overlap: Overlap::default(),
             accept_wait: Histogram::default(),
@@ -219,9 +222,25 @@ impl Listener {
 
     fn worked(&mut self, (pid, tid): (u32, u32)) {
         if pid != 0 && self.workers.len() < MOST_WORKERS {
-            self.workers.insert((pid, tid));
-            self.processes.insert(pid);
+            if self.workers.insert((pid, tid)) {
+                self.processes.insert(pid);
+                let now = self.workers_now();
+                self.peak_workers = (self.peak_workers.0.max(now.0), self.peak_workers.1.max(now.1));
+            }
         }
+    }
+
+    /// A process has ended. Its CPU time still counts.
+    pub(super) fn left(&mut self, pid: u32) {
+        if self.processes.contains(&pid) {
+            self.workers.retain(|worker| worker.0 != pid);
+        }
+    }
+
+    /// Threads that work, and their processes.
+    fn workers_now(&self) -> (usize, usize) {
+        let processes: FxHashSet<u32> = self.workers.iter().map(|worker| worker.0).collect();
+        (self.workers.len(), processes.len())
     }
 
     pub(super) fn processes(&self) -> impl Iterator<Item = u32> {
@@ -307,8 +326,8 @@ impl Listener {
             service: self.service.as_deref().unwrap_or_default().to_owned(),
             address: self.address.to_string(),
             netns: self.netns,
-            workers: self.workers.len() as u64,
-            processes: self.processes.len() as u64,
+            workers: self.peak_workers.0 as u64,
+            processes: self.peak_workers.1 as u64,
             in_flight: self.now.in_flight,
             peak_in_flight: self.peak_in_flight.max(self.overlap.most()),
             requests: self.requests,

@@ -1,15 +1,17 @@
 //! The listening sockets of all services, found by their address in the kernel or by the address that they listen on.
-//! Bounded: past [`MOST`] a new one is left out, and counted.
+//! Bounded: past [`MOST`] a new one takes the place of one that nothing came to, or is left out, and counted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::address::{self, Address};
 use super::listener::Listener;
 
 /// Listeners told apart at the most.
 const MOST: usize = 1_024;
+/// Addresses on which somebody listened at the start, whether anything comes to them or not, at the most.
+const MOST_PLACES: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
@@ -17,6 +19,7 @@ pub(super) struct Listeners {
     /// By address in the kernel.
     sockets: FxHashMap<u64, u32>,
     all: Vec<Listener>,
+    places: FxHashSet<(u32, Address)>,
     /// Unix sockets by inode number.
     inodes: FxHashMap<u64, u32>,
     /// Connections wait at a Unix socket of which nothing else is known.
@@ -31,14 +34,36 @@ impl Listeners {
         if let Some(number) = self.numbers.get(&(netns, address.clone())) {
             return Some(*number);
         }
-        if self.all.len() >= MOST {
-            self.overflowed += 1;
-            return None;
+        let number = match self.all.len() {
+            MOST => self.unused()?,
+            len => u32::try_from(len).ok()?,
+        };
+        let fresh = Listener::new(address.clone(), netns);
+        match self.all.get_mut(number as usize) {
+            Some(old) => {
+                let old = std::mem::replace(old, fresh);
+                self.numbers.remove(&(old.netns, old.address));
+                self.sockets.retain(|_, known| *known != number);
+                self.inodes.retain(|_, known| *known != number);
+            }
+            None => self.all.push(fresh),
         }
-        let number = u32::try_from(self.all.len()).ok()?;
-        self.all.push(Listener::new(address.clone(), netns));
         self.numbers.insert((netns, address.clone()), number);
         Some(number)
+    }
+
+    /// The number of one that nothing has come to, for another.
+    fn unused(&mut self) -> Option<u32> {
+        let unused = self.all.iter().position(|listener| !listener.is_used());
+        self.overflowed += u64::from(unused.is_none());
+        u32::try_from(unused?).ok()
+    }
+
+    /// Somebody listens there.
+    pub(super) fn place(&mut self, netns: u32, address: &Address) {
+        if self.places.len() < MOST_PLACES {
+            self.places.insert((netns, address.clone()));
+        }
     }
 
     /// The listener that a connection with this own address came from: by its socket `sk` in the kernel where that is
@@ -48,7 +73,11 @@ impl Listeners {
     }
 
     fn find(&self, netns: u32, own: &Address) -> Option<u32> {
-        let find = |address| self.numbers.get(&(netns, address)).copied();
+        Self::by(own, |address| self.numbers.get(&(netns, address)).copied())
+    }
+
+    /// By its own address, or by one that stands for all.
+    fn by<T>(own: &Address, find: impl Fn(Address) -> Option<T>) -> Option<T> {
         match own {
             Address::Unix(_) => find(own.clone()),
             Address::Inet(own) => [own.ip(), Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
@@ -126,6 +155,7 @@ impl Listeners {
     /// Whether somebody is known to listen on this port.
     pub(super) fn listens(&self, netns: u32, own: &Address) -> bool {
         self.find(netns, own).is_some()
+            || Self::by(own, |address| self.places.get(&(netns, address)).map(|_| ())).is_some()
     }
 
     /// The listener on exactly this address.
@@ -216,8 +246,21 @@ mod tests {
         let mut all = Listeners::default();
         for n in 0..2 * MOST {
             let name: Arc<str> = format!("unix:/run/{n}").into();
-            all.of(0, 1, &Address::Unix(name));
+            let number = all.of(0, 1, &Address::Unix(name));
+            if let Some(listener) = number.filter(|_| n != 7).and_then(|number| all.get(number)) {
+                listener.accepted((1, 1), None);
+            }
         }
-        assert_eq!((all.all.len(), all.overflowed), (MOST, MOST as u64));
+        // One takes the place of that which nothing came to; there is no room for the others.
+        assert_eq!((all.all.len(), all.numbers.len(), all.overflowed), (MOST, MOST, MOST as u64 - 1));
+        assert!(all.find(1, &Address::Unix("unix:/run/7".into())).is_none());
+        assert!(all.find(1, &Address::Unix(format!("unix:/run/{MOST}").into())).is_some());
+    }
+
+    #[test]
+    fn a_place_says_who_serves_though_it_has_no_listener() {
+        let mut all = Listeners::default();
+        all.place(1, &inet("0.0.0.0:80"));
+        assert!(all.listens(1, &inet("10.0.0.3:80")) && !all.listens(2, &inet("10.0.0.3:80")));
     }
 }

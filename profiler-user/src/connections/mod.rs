@@ -417,7 +417,7 @@ impl Connections {
         let request = survey::under_way(conn, serves);
         let Some(entry) = self.table.see(key) else {
             // One that nobody has accepted yet, or used since we came, may have its request already.
-            if let Some(request) = request.filter(|_| serves)
+            if let Some(request) = request.filter(|_| serves && conn.life.pid == 0)
                 && let Some(own) = own
                 && let Some(number) = self.listeners.of(conn.life.listener, record.netns, &Address::Inet(own))
             {
@@ -490,7 +490,7 @@ impl Connections {
         self.listeners.each().for_each(|listener| listener.surveyed(now, begun));
         for lost in self.table.surveyed() {
             if let Some(row) = self.rows.get(lost) {
-                row.live = row.live.saturating_sub(1);
+                row.vanished();
             }
         }
     }
@@ -528,6 +528,11 @@ impl Connections {
             accepts: l.accepts(),
         });
         self.rows.series(|protocol| wanted(protocol.name())).chain(listeners).collect()
+    }
+
+    /// A process has ended: it works for nobody any more.
+    pub fn exited(&mut self, pid: u32) {
+        self.listeners.each().for_each(|listener| listener.left(pid));
     }
 
     /// The processes that work for listeners.

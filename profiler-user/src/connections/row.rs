@@ -108,6 +108,13 @@ impl Row {
         self.live = self.live.saturating_sub(1);
     }
 
+    /// One of them is not there any more, and nothing has told how it ended.
+    pub(super) fn vanished(&mut self) {
+        self.closed += 1;
+        self.closed_by.unknown += 1;
+        self.live = self.live.saturating_sub(1);
+    }
+
     /// A connection that was established since `begun`.
     pub(super) fn opened(&mut self, life: &Life, begun: u64, is_client: bool) {
         self.established += 1;

@@ -85,6 +85,17 @@ impl Namespaces {
         }
     }
 
+    /// Calls `see` with the inode of every connected Unix socket that has a name.
+    pub fn each_unix(&self, mut see: impl FnMut(u64)) {
+        for pids in self.by_number.values() {
+            self.lines(pids, "unix", |line| {
+                if let Some(socket) = proc_net::unix(line).filter(|socket| socket.connected) {
+                    see(socket.inode);
+                }
+            });
+        }
+    }
+
     /// How many connections each of them has turned away for want of room in a listener's queue, since it is there.
     pub fn overflows(&self) -> FxHashMap<u32, u64> {
         let mut all = FxHashMap::default();

@@ -42,6 +42,11 @@ impl Left {
 }
 
 impl Left {
+    /// A Unix socket that is there.
+    pub fn see_unix(&mut self, inode: u64) {
+        self.open.insert(Ends::Unix(inode));
+    }
+
     /// What the namespaces have counted of connections turned away: before the window (one that was not there yet begins
     /// with none), and by now.
     pub fn overflows(&mut self, before: &FxHashMap<u32, u64>, now: FxHashMap<u32, u64>) {
@@ -77,6 +82,7 @@ impl Connections {
     }
 
     fn listens(&mut self, listening: &Listening) {
+        self.listeners.place(listening.netns, &listening.address);
         let Some(number) = self.listeners.on(listening.netns, &listening.address) else { return };
         if matches!(listening.address, Address::Unix(_)) {
             self.listeners.numbered(listening.inode, number);
@@ -110,11 +116,16 @@ impl Connections {
     /// What is left at the end: sockets in TIME_WAIT, which nobody owns any more. Those that go to one address are
     /// shared out among the rows that do, by how many connections each has ended itself.
     pub fn left(&mut self, left: &Left) {
-        for gone in
-            self.table.forget_standing(|ends| matches!(ends, Ends::Unix(_)) || left.open.contains(ends))
-        {
-            // It ended between the snapshot and the hooks.
-            self.undo(gone.row, Begun::Before);
+        for (ends, gone) in self.table.forget_standing(|ends| left.open.contains(ends)) {
+            if matches!(ends, Ends::Unix(_)) {
+                // No hook tells of the end of one that was not used.
+                if let Some(row) = self.rows.get(gone.row) {
+                    row.vanished();
+                }
+            } else {
+                // It ended between the snapshot and the hooks.
+                self.undo(gone.row, Begun::Before);
+            }
         }
         for (netns, all) in &left.overflows {
             let dropped = |l: &Listener| if l.netns == *netns { l.dropped() } else { 0 };

@@ -158,8 +158,8 @@ impl Table {
     }
 
     /// Those of the snapshot that `is_there` does not know any more: they ended before anything was seen of them.
-    pub(super) fn forget_standing(&mut self, is_there: impl Fn(&Ends) -> bool) -> Vec<Standing> {
-        self.standing.extract_if(|ends, _| !is_there(ends)).map(|(_, standing)| standing).collect()
+    pub(super) fn forget_standing(&mut self, is_there: impl Fn(&Ends) -> bool) -> Vec<(Ends, Standing)> {
+        self.standing.extract_if(|ends, _| !is_there(ends)).collect()
     }
 
     #[cfg(test)]
