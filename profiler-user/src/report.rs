@@ -339,6 +339,9 @@ pub struct ConnectionRow {
     /// MySQL: from the server's greeting to its OK; under TLS up to what answered the client's password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handshake: Option<Distribution>,
+    /// `connect` and `handshake` in sum over the time that the service's HTTP requests took in sum. Clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshake_share: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Distribution>,
     /// From the handshake's end to accept(). Servers.

@@ -15,6 +15,7 @@ use crate::clock::{WallClock, monotonic};
 use crate::config::Settings;
 use crate::connections;
 use crate::connections::cpu::Cpu;
+use crate::connections::handshake;
 use crate::connections::snapshot::{Namespaces, Snapshot};
 use crate::connections::standing::Left;
 use crate::kernel::caps::{Capabilities, Capability};
@@ -250,7 +251,9 @@ impl Capture {
         namespaces.each_unix(|inode| left.see_unix(inode));
         left.overflows(&self.overflows_before, namespaces.overflows());
         self.pipeline.connections.left(&left);
-        let (connections, listeners) = self.connections(0);
+        let (mut connections, listeners) = self.connections(0);
+        let http = self.pipeline.aggregator.http_rows();
+        handshake::shares(&mut connections, &http);
         let told = self.pipeline.told();
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         let (event_loops, turns) = self.lookout.finish(pipeline, clock);
@@ -320,7 +323,7 @@ impl Capture {
             host: host(),
             window: Window { start: format!("{:.9}", self.start), end: format!("{end:.9}"), seconds },
             capture,
-            http: self.pipeline.aggregator.http_rows(),
+            http,
             mysql: self.pipeline.aggregator.mysql_rows(),
             services,
             event_loops,

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod cpu;
 pub mod errno;
+pub mod handshake;
 mod listener;
 mod listeners;
 mod overlap;

@@ -129,8 +129,15 @@ impl Connections {
         }
         for (netns, all) in &left.overflows {
             let dropped = |l: &Listener| if l.netns == *netns { l.dropped() } else { 0 };
-            let dropped: Vec<u64> = self.listeners.iter().map(dropped).collect();
-            let parts = shares((*all).min(dropped.iter().sum()), &dropped);
+            let mut weights: Vec<u64> = self.listeners.iter().map(dropped).collect();
+            let mut most = weights.iter().sum();
+            if most == 0 {
+                // A socket whose queue was full all the time has told nothing of itself.
+                let waits = |l: &Listener| if l.netns == *netns { l.backlog() } else { 0 };
+                weights = self.listeners.iter().map(waits).collect();
+                most = u64::MAX;
+            }
+            let parts = shares((*all).min(most), &weights);
             for (listener, part) in self.listeners.each().zip(parts).filter(|(l, _)| l.netns == *netns) {
                 listener.overflowed(part);
             }

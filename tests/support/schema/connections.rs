@@ -35,6 +35,7 @@ pub(super) const CONNECTION: &[Field] = &[
     ("exchanges_per_connection", false, Quantiles),
     ("connect", false, Quantiles),
     ("handshake", false, Quantiles),
+    ("handshake_share", false, Number),
     ("lifetime", false, Quantiles),
     ("accept_wait", false, Quantiles),
     ("time_wait", false, Whole),
