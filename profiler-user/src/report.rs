@@ -358,6 +358,12 @@ pub struct ConnectionRow {
     pub full_seconds: f64,
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
+    /// When the first was established within the window, and when the last attempt failed: seconds since the window's
+    /// begin. Neither is there where none was established.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_established: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed: Option<f64>,
     /// Ended in the middle of an exchange, and by what.
     pub cut: u64,
     #[serde(default)]
