@@ -435,7 +435,8 @@ pub struct ListenerRow {
     pub peak_backlog: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog_max: Option<u64>,
-    /// Connections that were turned away for want of room.
+    /// How many times clients were turned away for want of room: packets of handshakes, repeated ones too. Clients try
+    /// again, and most get in.
     pub overflows: u64,
     /// When it was found to be closed, seconds since the window's begin: its server had ended. The last few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
