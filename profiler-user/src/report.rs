@@ -361,6 +361,12 @@ pub struct ConnectionRow {
     pub full_seconds: f64,
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
+    /// When the first was established within the window, and when the last attempt failed: seconds since the window's
+    /// begin. Neither is there where none was established.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_established: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed: Option<f64>,
     /// Ended in the middle of an exchange, and by what.
     pub cut: u64,
     #[serde(default)]
@@ -432,7 +438,8 @@ pub struct ListenerRow {
     pub peak_backlog: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog_max: Option<u64>,
-    /// Connections that were turned away for want of room.
+    /// How many times clients were turned away for want of room: packets of handshakes, repeated ones too. Clients try
+    /// again, and most get in.
     pub overflows: u64,
     /// When it was found to be closed, seconds since the window's begin: its server had ended. The last few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

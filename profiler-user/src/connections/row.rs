@@ -51,6 +51,11 @@ pub(super) struct Row {
     levels: Levels,
     gone_by: Counters,
     farewells: BTreeMap<u16, u64>,
+    /// When the window began, once a connection was established within it, and when the first one was; ns.
+    begun: Option<u64>,
+    first_established: Option<u64>,
+    /// When the last attempt failed, ns.
+    last_failed: Option<u64>,
 }
 
 /// What a survey sees of a row's live connections.
@@ -120,6 +125,8 @@ impl Row {
         self.established += 1;
         self.begin();
         self.opening.add(life.t_open.saturating_sub(begun) / 1_000_000_000);
+        self.begun = Some(begun);
+        self.first_established = first(self.first_established, Some(life.t_open));
         if is_client && life.t_connect != 0 {
             self.connect.record(seconds(life.t_connect, life.t_open));
         }
@@ -183,8 +190,10 @@ impl Row {
         *self.gone_by.entry(by).or_default() += 1;
     }
 
+    /// An attempt has failed, just now.
     pub(super) fn failed(&mut self, error: u8) {
         *self.failed.entry(error).or_default() += 1;
+        self.last_failed = self.last_failed.max(Some(self.touched));
     }
 
     /// Something is known of it, or of a connection that goes on.
@@ -214,6 +223,9 @@ impl Row {
         self.cut += other.cut;
         self.gone += other.gone;
         self.opening.merge(&other.opening);
+        self.begun = self.begun.or(other.begun);
+        self.first_established = first(self.first_established, other.first_established);
+        self.last_failed = self.last_failed.max(other.last_failed);
         add(&mut self.failed, &other.failed);
         add(&mut self.farewells, &other.farewells);
         add(&mut self.gone_by, &other.gone_by);
@@ -261,6 +273,7 @@ impl Row {
         let failed: Counters = self.failed.iter().map(failed).collect();
         let tried = self.established + failed.values().sum::<u64>() + self.now.connecting;
         let ns = |ns: u64| ns as f64 / 1e9;
+        let since_begin = |time: Option<u64>| Some(seconds(self.begun?, time?));
         ConnectionRow {
             protocol: self.spoken.name().to_owned(),
             established: self.established,
@@ -283,6 +296,8 @@ impl Row {
             used_seconds: ns(self.levels.at_least(1)),
             full_seconds: ns(self.levels.at_least(self.peak)),
             opening_seconds: self.opening.count,
+            first_established: since_begin(self.first_established),
+            last_failed: since_begin(self.last_failed),
             cut: self.cut,
             cut_by: self.cut_by,
             gone: self.gone,
@@ -327,6 +342,11 @@ fn end_of(ended: &mut ClosedBy, life: &Life) {
         _ => &mut ended.unknown,
     };
     *by += 1;
+}
+
+/// The earlier of two times, of those that there are.
+fn first(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.into_iter().chain(b).min()
 }
 
 fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
@@ -450,6 +470,28 @@ mod tests {
             [("ECONNREFUSED", 2), ("EADDRNOTAVAIL", 1), ("abandoned", 1)].map(|(e, n)| (e.to_owned(), n));
         assert_eq!(row.failed, Counters::from(want));
         assert_eq!((row.attempted, row.established), (4, 0));
+    }
+
+    #[test]
+    fn a_wait_loop_and_what_came_of_it() {
+        let at = |row: &mut Row, second: u64| {
+            row.touched = second * SECOND;
+            row.failed(111);
+        };
+        let mut row = Row::default();
+        at(&mut row, 7);
+        at(&mut row, 8);
+        assert_eq!(row.report(true).last_failed, None, "nothing was established");
+        row.opened(&life(), 5 * SECOND, true);
+        row.opened(&Life { t_open: 12 * SECOND, ..life() }, 5 * SECOND, true);
+        let times = |row: &Row| (row.report(true).first_established, row.report(true).last_failed);
+        assert_eq!(times(&row), (Some(5.0), Some(3.0)));
+        let mut other = Row::default();
+        at(&mut other, 20);
+        other.merge(&row);
+        assert_eq!(times(&other), (Some(5.0), Some(15.0)));
+        row.merge(&other);
+        assert_eq!(times(&row), (Some(5.0), Some(15.0)));
     }
 
     #[test]

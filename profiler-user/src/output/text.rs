@@ -138,12 +138,18 @@ fn chapters(report: &Report) -> BTreeMap<&str, Chapter<'_>> {
     for row in report.event_loops.iter().filter(|row| loops::is_shown(row)) {
         chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service)).loops.push(row);
     }
-    for row in &report.connections {
+    for row in report.connections.iter().filter(|row| !connections::is_optional(row)) {
         let chapter = chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service));
         chapter.connections.push(row);
     }
     for row in report.listeners.iter().filter(|row| listeners::is_shown(row)) {
         chapters.entry(&row.service).or_insert_with(|| Chapter::new(&row.service)).listeners.push(row);
+    }
+    // Who has done nothing else may be any program that was started.
+    for row in report.connections.iter().filter(|row| connections::is_optional(row)) {
+        if chapters.get(&*row.service).is_some_and(Chapter::is_nothing) {
+            chapters.remove(&*row.service);
+        }
     }
     chapters
 }
@@ -167,6 +173,12 @@ impl<'a> Chapter<'a> {
             || !self.mysql.is_empty()
             || !self.loops.is_empty()
             || !self.listeners.is_empty()
+    }
+
+    /// Whether nothing is known of it but its name.
+    fn is_nothing(&self) -> bool {
+        let listens = self.service.is_some_and(|service| !service.listens.is_empty());
+        !listens && !self.has_rows() && self.connections.is_empty()
     }
 
     /// Time that its exchanges took in sum: the order of the chapters.

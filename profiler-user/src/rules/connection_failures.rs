@@ -2,7 +2,10 @@
 //! middle of an exchange.
 //!
 //! Not for one that failed among thousands, for daemons that every program asks after and few hosts run, for the address
-//! of another family that is tried first, nor for MySQL connections that the server ends (`server-gone-away`).
+//! of another family that is tried first, for a client that waited for its server at the start and got in, nor for MySQL
+//! connections that the server ends (`server-gone-away`).
+
+use std::net::IpAddr;
 
 use serde_json::json;
 
@@ -46,6 +49,12 @@ const OPTIONAL: &[&str] = &[
     "unix:/var/run/uuidd/",
 ];
 
+/// Errors of connects that nobody listens for.
+const NOBODY: &[&str] = &["ECONNREFUSED", "ENOENT"];
+
+/// An abstract Unix socket: a name of which programs find out by a connect whether another one has it.
+const ABSTRACT: &str = "unix:@";
+
 #[derive(Debug)]
 pub(super) struct ConnectionFailures;
 
@@ -65,7 +74,10 @@ struct Failures {
 
 impl Failures {
     fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
-        let connects = peer.counters(|row| &row.failed);
+        let mut connects = peer.counters(|row| &row.failed);
+        if peer.address.starts_with(ABSTRACT) {
+            connects.retain(|error, _| !NOBODY.contains(&error.as_str()));
+        }
         let failed = connects.values().sum();
         let too_large = peer.mysql_errors(facts).remove(server_gone_away::TOO_LARGE).unwrap_or(0);
         let all = Self {
@@ -76,7 +88,7 @@ impl Failures {
             timeouts: peer.sum(|row| row.cut_by.timeout),
             connections: peer.sum(|row| row.established + row.preexisting),
         };
-        if is_optional(peer) || has_other_way(facts, peer, failed) {
+        if is_optional(peer.address) || has_got_in(peer) || has_other_way(facts, peer, failed) {
             return Self { connects: Counters::new(), failed: 0, ..all };
         }
         all
@@ -92,8 +104,18 @@ impl Failures {
     }
 }
 
-fn is_optional(peer: &Peer<'_>) -> bool {
-    OPTIONAL.iter().any(|path| peer.address.starts_with(path))
+/// Whether an address is of a daemon that libraries ask after, whether it runs or not.
+pub(crate) fn is_optional(address: &str) -> bool {
+    OPTIONAL.iter().any(|path| address.starts_with(path))
+}
+
+/// Whether all attempts that failed came before the first that did not: a client that waited for its server.
+fn has_got_in(peer: &Peer<'_>) -> bool {
+    let mut failing = peer.rows.iter().filter(|row| !row.failed.is_empty());
+    failing.all(|row| match (row.first_established, row.last_failed) {
+        (Some(first), Some(last)) => first > last,
+        _ => false,
+    })
 }
 
 /// Whether the same was reached by another family's address, as programs do that try all addresses of a name.
@@ -238,6 +260,10 @@ fn meaning(error: &str) -> String {
     format!("{words} ({error})")
 }
 
+fn is_loopback(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
 /// What shows more, by the error of most connects; none: they were reset in use.
 fn advice(error: &str, peer: &Peer<'_>) -> String {
     let (host, port) = peer.address.rsplit_once(':').unwrap_or((peer.address, ""));
@@ -247,10 +273,13 @@ fn advice(error: &str, peer: &Peer<'_>) -> String {
             "No server has this socket open: `ss -xl | grep {}`. Start it, or correct the path in the settings of either.",
             peer.address.trim_start_matches("unix:")
         ),
-        "ECONNREFUSED" => format!(
-            "Nothing listens there, or a firewall turns connections away: `ss -tlnp 'sport = :{port}'` on {host}. Start the \
-             server, or correct the address; have it listen on more than 127.0.0.1 if it is another host's."
-        ),
+        "ECONNREFUSED" => {
+            let wider = if is_loopback(host) { "" } else { ", or have it listen on more than 127.0.0.1" };
+            format!(
+                "Nothing listens there, or a firewall turns connections away: `ss -tlnp 'sport = :{port}'` on {host}. \
+                 Start the server, or correct the address{wider}."
+            )
+        }
         "EADDRNOTAVAIL" => {
             "Keep connections in place of opening new ones; `ss -s` counts those in TIME_WAIT. For a while \
              `sysctl net.ipv4.tcp_tw_reuse=1` and a wider `net.ipv4.ip_local_port_range` help."
@@ -358,6 +387,48 @@ mod tests {
         ] {
             let verdict = judged(&with_connections(rows));
             assert_eq!(verdict, Verdict::default(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_loopback_server_need_not_listen_on_more() {
+        for (peer, wider) in [
+            ("127.0.0.1:9000", false),
+            ("127.0.0.53:9000", false),
+            ("[::1]:9000", false),
+            ("10.0.0.7:9000", true),
+        ] {
+            let found = findings(&with_connections(vec![at(peer, failing("ECONNREFUSED", 12, 12))]), ID);
+            assert_eq!(found[0].advice.contains("more than 127.0.0.1"), wider, "{}", found[0].advice);
+        }
+    }
+
+    /// Abstract names that nobody has; but a server of such a name that does not accept is one.
+    #[test]
+    fn abstract_names_are_tried() {
+        for (error, count) in [("ECONNREFUSED", 0), ("ENOENT", 0), ("EAGAIN", 1)] {
+            let row = at("unix:@nstat0", failing(error, 12, 12));
+            let verdict = judged(&with_connections(vec![row]));
+            assert_eq!((verdict.found.len(), verdict.undecided.len()), (count, 0), "{error}: {verdict:#?}");
+        }
+    }
+
+    /// A wait loop that got in is none; one beside it that did not, or a server that goes away afterwards, is.
+    #[test]
+    fn a_client_that_waited_for_its_server() {
+        let waited = |first, last| {
+            let row = failing("ECONNREFUSED", 4, 5);
+            ConnectionRow { first_established: Some(first), last_failed: Some(last), ..row }
+        };
+        let other = ConnectionRow { netns: 7, ..failing("ECONNREFUSED", 12, 12) };
+        for (rows, count) in [
+            (vec![waited(0.5, 0.4)], 0),
+            (vec![waited(0.5, 0.6)], 1),
+            (vec![waited(0.5, 0.5)], 1),
+            (vec![waited(0.5, 0.4), other], 1),
+        ] {
+            let verdict = judged(&with_connections(rows.clone()));
+            assert_eq!((verdict.found.len(), verdict.undecided.len()), (count, 0), "{rows:#?}");
         }
     }
 

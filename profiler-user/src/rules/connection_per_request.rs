@@ -2,7 +2,8 @@
 //! a handshake each time.
 //!
 //! A habit, not a burst: connections that are opened over many seconds and closed again. A pool that is filled, at once
-//! or slowly, keeps what it opens; a service that serves no HTTP has no requests to open them for.
+//! or slowly, keeps what it opens. Where no HTTP request is seen (FastCGI, HTTP/2, TLS, workers) there is nothing to
+//! compare with: connections that live for a moment and are all closed again, for longer than a burst, tell it alone.
 
 use serde_json::json;
 
@@ -44,6 +45,11 @@ const SECONDS: Threshold = Threshold {
 const MOST_A_REQUEST: f64 = 5.0;
 /// Connections that live for longer than this share of the window are kept, not thrown away.
 const SHORT: f64 = 0.25;
+/// Without requests: seconds in which some were opened, at least; the share of them that is over; how long half of them
+/// lived, at the most.
+const LONG: u64 = 5;
+const OVER: f64 = 0.8;
+const MOMENT: f64 = 1.0;
 /// With fewer there is nothing that could be said.
 const SOME: u64 = 5;
 
@@ -79,6 +85,15 @@ impl Rule for ConnectionPerRequest {
             let (count, served) = (opened as f64, requests as f64);
             let a_request = served < uses * count && count <= MOST_A_REQUEST * served;
             let often = count > least_rate * facts.window.seconds;
+            if requests == 0 {
+                let least = thresholds.of(ID, &CONNECTIONS);
+                let seconds = thresholds.of(ID, &SECONDS).max(LONG as f64);
+                if often && count >= least && peer.opening_seconds() as f64 >= seconds && is_momentary(&peer)
+                {
+                    verdict.add(said(self, facts, &peer, opened, requests));
+                }
+                continue;
+            }
             if opened < SOME || !a_request || !often || !is_thrown_away(&peer, opened, facts.window.seconds) {
                 continue;
             }
@@ -105,31 +120,52 @@ fn is_thrown_away(peer: &Peer<'_>, opened: u64, window: f64) -> bool {
     soon && 2 * peer.lived() >= opened
 }
 
+/// Whether about all of the connections that were opened are over, after a moment.
+fn is_momentary(peer: &Peer<'_>) -> bool {
+    let soon = peer.most(|row| row.lifetime).is_some_and(|lifetime| lifetime.p50 < MOMENT);
+    soon && peer.lived() as f64 >= OVER * peer.sum(|row| row.established) as f64
+}
+
+/// Commands of one connection on average, of those that could be read from begin to end.
+fn commands_each(peer: &Peer<'_>) -> Option<f64> {
+    let read = peer.sum(|row| row.exchanges_per_connection.map_or(0, |exchanges| exchanges.count));
+    (read > 0).then(|| peer.total(|row| row.exchanges_per_connection) / read as f64)
+}
+
 fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, opened: u64, requests: u64) -> Said<'a> {
     let name = facts.name(peer.service);
     let window = facts.window.seconds;
-    let uses = requests as f64 / opened.max(1) as f64;
+    let asked = (requests > 0).then_some(requests as f64 / opened.max(1) as f64);
+    let uses = asked.or_else(|| commands_each(peer));
     let title = format!(
         "{name}: opens a database connection for {}: {} to {}",
-        if uses < 0.75 { "each request, or several" } else { "about each request" },
+        match asked {
+            None => "each few commands",
+            Some(uses) if uses < 0.75 => "each request, or several",
+            Some(_) => "about each request",
+        },
         rate(opened, window),
         peer.name()
     );
     let (_, served) = facts.served(peer.service);
     let handshake = peer.total(|row| row.connect) + peer.total(|row| row.handshake);
     let share = (served > 0.0).then_some(handshake / served);
-    let mut detail = format!(
-        "{} for {}, {uses:.2} requests each.",
-        units::things(opened, "connection", "connections"),
-        units::things(requests, "request", "requests"),
-    );
-    if let Some(share) = share.filter(|_| handshake > 0.0) {
+    let connections = units::things(opened, "connection", "connections");
+    let mut detail = match asked {
+        Some(uses) => {
+            let requests = units::things(requests, "request", "requests");
+            format!("{connections} for {requests}, {uses:.2} requests each.")
+        }
+        None => format!("{connections}; no HTTP request that it serves was seen."),
+    };
+    if handshake > 0.0 {
         detail.push_str(&format!(
-            " Connecting and signing in took {} in sum, {} each, {:.0} % of the time that its requests take.",
+            " Connecting and signing in took {} in sum, {} each",
             duration(handshake),
             duration(handshake / opened.max(1) as f64),
-            100.0 * share
         ));
+        let of = share.map(|share| format!(", {:.0} % of the time that its requests take", 100.0 * share));
+        detail.push_str(&format!("{}.", of.unwrap_or_default()));
     }
     let exchanges = peer.most(|row| row.exchanges_per_connection);
     if let Some(exchanges) = exchanges {
@@ -140,10 +176,10 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, opened: u64,
         ("connections", json!(opened)),
         ("requests", json!(requests)),
         ("opened_per_second", json!(opened as f64 / window)),
-        ("uses_per_connection", json!(uses)),
         ("handshake_seconds", json!(handshake)),
         ("opening_seconds", json!(peer.opening_seconds())),
     ]);
+    evidence.extend(uses.map(|uses| ("uses_per_connection".to_owned(), json!(uses))));
     evidence.extend(share.map(|share| ("handshake_share".to_owned(), json!(share))));
     evidence
         .extend(exchanges.map(|exchanges| ("exchanges_per_connection_p50".to_owned(), json!(exchanges.p50))));
@@ -193,7 +229,7 @@ fn advice(runtime: &str) -> String {
 mod tests {
     use super::super::sample::{distribution, findings, judged, pool, short, with_connections};
     use super::*;
-    use crate::report::{ConnectionRow, Role};
+    use crate::report::{ConnectionRow, Report, Role};
 
     #[test]
     fn a_framework_that_connects_for_each_request() {
@@ -215,8 +251,8 @@ mod tests {
     }
 
     /// The nearest healthy ones: a pool; one that is filled at start over TCP and again over the server's Unix socket;
-    /// one that grows; connections that each request opens and that live on; one that a few requests share; a job that
-    /// serves nothing; a worker that connects far more often than it is asked.
+    /// one that grows; connections that each request opens and that live on; one that a few requests share; a worker that
+    /// connects far more often than it is asked.
     #[test]
     fn what_is_no_habit() {
         let probe = ConnectionRow { opening_seconds: 1, peak: 1, ..short(10, 0.004) };
@@ -234,9 +270,47 @@ mod tests {
         ] {
             assert_eq!(findings(&with_connections(rows), ID), [], "{what}");
         }
-        let mut cron = with_connections(vec![short(600, 0.02)]);
-        cron.http.clear();
-        assert_eq!(findings(&cron, ID), []);
+    }
+
+    fn without_http(row: ConnectionRow) -> Report {
+        Report { http: Vec::new(), ..with_connections(vec![row]) }
+    }
+
+    /// Requests that cannot be read: FastCGI, HTTP/2, TLS.
+    #[test]
+    fn a_framework_whose_requests_are_not_seen() {
+        let found = findings(&without_http(short(600, 0.02)), ID);
+        let [finding] = found.as_slice() else { panic!("{found:#?}") };
+        assert_eq!(
+            finding.title,
+            "uvicorn shop:app: opens a database connection for each few commands: 20.0/s to 10.0.0.9:3306"
+        );
+        assert_eq!(
+            finding.detail,
+            "600 connections; no HTTP request that it serves was seen. Connecting and signing in took 1.32 s in sum, \
+             2.20 ms each. Each carries 3 commands (median)."
+        );
+        assert_eq!(finding.evidence["uses_per_connection"], 3.0);
+        assert!(!finding.evidence.contains_key("handshake_share"), "{finding:#?}");
+        let encrypted = ConnectionRow { exchanges_per_connection: None, ..short(600, 0.02) };
+        let found = findings(&without_http(encrypted), ID);
+        assert!(!found[0].evidence.contains_key("uses_per_connection"), "{found:#?}");
+    }
+
+    /// The nearest healthy ones: a pool; connections that live for a while; those of which many are kept; a job that runs
+    /// for a moment; a probe each second; connections of which nobody knows how long they lived.
+    #[test]
+    fn what_is_no_habit_where_no_request_is_seen() {
+        for (what, row) in [
+            ("pool", pool()),
+            ("long lives", short(600, 1.5)),
+            ("kept", ConnectionRow { lifetime: Some(distribution(400, 0.02)), ..short(600, 0.02) }),
+            ("a job", ConnectionRow { opening_seconds: 4, ..short(600, 0.02) }),
+            ("a probe", short(30, 0.004)),
+            ("lives that nobody knows", ConnectionRow { lifetime: None, ..short(600, 0.02) }),
+        ] {
+            assert_eq!(judged(&without_http(row)).found, [], "{what}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod active;
 mod advice;
 mod blocking_query;
 mod connection_churn;
-mod connection_failures;
+pub(crate) mod connection_failures;
 mod connection_held;
 mod connection_per_request;
 mod cpu_starvation;

@@ -1,4 +1,4 @@
-//! `queue-buildup`: requests wait in the kernel, to be accepted or to be read, or connections are turned away, while
+//! `queue-buildup`: requests wait in the kernel, to be accepted or to be read, or clients are turned away, while
 //! the service's CPU has room: its workers are too few, or wait for something themselves.
 
 use serde_json::json;
@@ -102,7 +102,7 @@ impl Rule for QueueBuildup {
                 }
             };
             let what = match is_full(row) {
-                true => format!("{} turned away", units::things(row.overflows, "connection", "connections")),
+                true => format!("clients turned away {}", units::things(row.overflows, "time", "times")),
                 false => format!("requests that waited {} (p95)", duration(late)),
             };
             verdict.not_enough(self, &row.service, format!("{what} at {}; {missing}", row.address));
@@ -115,9 +115,9 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, row: &'a ListenerRow, late: f
     let share = cpu_share(facts, row).unwrap_or(0.0);
     let title = if is_full(row) {
         format!(
-            "{name}: the backlog of {} was full, and {} turned away",
+            "{name}: the backlog of {} was full, and clients were turned away {}",
             row.address,
-            units::things(row.overflows, "connection was", "connections were")
+            units::things(row.overflows, "time", "times")
         )
     } else {
         format!(
@@ -234,7 +234,7 @@ mod tests {
         let verdict = judged(&with_listener(full()));
         let [found] = verdict.found.as_slice() else { panic!("{verdict:#?}") };
         let title =
-            "uvicorn shop:app: the backlog of 0.0.0.0:8000 was full, and 30 connections were turned away";
+            "uvicorn shop:app: the backlog of 0.0.0.0:8000 was full, and clients were turned away 30 times";
         assert_eq!((found.finding.id.as_str(), found.finding.title.as_str()), (ID, title));
         assert!(found.finding.advice.contains("sport = :8000"), "{}", found.finding.advice);
     }

@@ -4,8 +4,8 @@
 //! MySQL says error 4031 before it hangs up on an idle connection, MariaDB sends a reset without a word, older servers and
 //! KILL a FIN. What an operator kills is idle for any time, what a timeout ends for whole seconds.
 //!
-//! Not for connections that the server ended and nobody asked for again, nor for those that a pool has found dead by a
-//! ping.
+//! Not for connections that the server ended and nobody asked for again. Those that a pool has found dead by a ping are
+//! not counted as gone to begin with.
 
 use serde_json::json;
 
@@ -35,6 +35,8 @@ const SHUTDOWN: &str = "1053";
 const KILLED: &str = "1927";
 /// A server's timers are late by no more than this, seconds, and a hundredth of the time.
 const LATE: f64 = 0.25;
+/// A client reads its last reply so long after the server began to wait, seconds.
+const EARLY: f64 = 0.1;
 /// A server closes its socket so long before it ends connections, and it is found closed so much later, seconds.
 const SOON: f64 = 2.0;
 const LATER: f64 = 3.0;
@@ -84,7 +86,7 @@ impl Ended {
         let unsent = unsent(facts, peer);
         let too_large = error(TOO_LARGE) + unsent;
         Self {
-            gone: peer.sum(|row| row.gone).saturating_sub(failed_pings(facts, peer) + unsent),
+            gone: peer.sum(|row| row.gone).saturating_sub(unsent),
             by: peer.counters(|row| &row.gone_by),
             idle: peer.most(|row| row.gone_idle),
             in_use: peer.sum(|row| row.cut_by.peer).saturating_sub(too_large)
@@ -164,16 +166,6 @@ fn listens(row: &ListenerRow, peer: &Peer<'_>) -> bool {
     row.address == peer.address || (any && port == own_port && (own.starts_with("127.") || own == "[::1]"))
 }
 
-/// Pings that the connection was too dead for: a pool has looked before it gave it away.
-fn failed_pings(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
-    let pings = facts.mysql.iter().filter(|row| {
-        let own = row.role == Role::Client && row.service == peer.service;
-        own && row.peer.as_deref() == Some(peer.address) && row.command == "ping"
-    });
-    let errors = pings.flat_map(|row| &row.errors);
-    errors.filter(|(error, _)| error.parse::<u32>().is_err()).map(|(_, count)| count).sum()
-}
-
 /// Commands so long that the server hung up before it had all of them, and whose client writes on and never reads why.
 fn unsent(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
     let long = facts.mysql.iter().filter(|row| {
@@ -187,9 +179,10 @@ fn unsent(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
         .sum()
 }
 
-/// The whole seconds that all of these times agree on.
+/// The whole seconds that all of these times agree on. A client that read its last reply late was idle for less than the
+/// server's timer ran.
 fn whole_seconds(idle: Distribution) -> Option<f64> {
-    let seconds = (idle.min + 0.02).floor();
+    let seconds = (idle.min + EARLY).floor();
     (seconds >= 1.0 && idle.max <= seconds + LATE + seconds / 100.0).then_some(seconds)
 }
 
@@ -295,12 +288,16 @@ fn whole(seconds: f64) -> String {
     format!("{} s", units::count(seconds as u64))
 }
 
+/// `1.00 s`, `1.00 s to 3.00 s`.
+fn span(idle: Distribution) -> String {
+    let (least, most) = (duration(idle.min), duration(idle.max));
+    if least == most { least } else { format!("{least} to {most}") }
+}
+
 fn detail(cause: Cause, ended: &Ended) -> String {
     let mut sentences = Vec::new();
     if ended.gone > 0 {
-        let idle = ended
-            .idle
-            .map(|idle| format!("; they had been idle for {} to {}", duration(idle.min), duration(idle.max)));
+        let idle = ended.idle.map(|idle| format!("; they had been idle for {}", span(idle)));
         sentences.push(format!(
             "{} ended while idle ({}){}; the client wrote to them afterwards, which is error 2006 or 2013 there.",
             units::things(ended.gone, "connection", "connections"),
@@ -419,7 +416,10 @@ mod tests {
         assert_eq!(found[0].evidence["wait_timeout_seconds"], 1.0);
         assert!(found[0].advice.contains("SHOW VARIABLES LIKE 'wait_timeout'"), "{}", found[0].advice);
         assert!(found[0].advice.contains("pool_pre_ping"), "{}", found[0].advice);
-        assert!(found[0].detail.contains("reset 3x"), "{}", found[0].detail);
+        let idle = "(reset 3x); they had been idle for 1.00 s;";
+        assert!(found[0].detail.contains(idle), "{}", found[0].detail);
+        let found = findings(&with_connections(vec![gone("fin", 3, Some(distribution(3, 3.0)))]), ID);
+        assert!(found[0].detail.contains("idle for 1.50 s to 24.0 s;"), "{}", found[0].detail);
     }
 
     /// Each way of hanging up, and those that are much like it.
@@ -429,7 +429,9 @@ mod tests {
             ("wait_timeout", gone("4031", 1, exactly(1, 1.0))),
             ("wait_timeout", gone("4031", 5, Some(distribution(5, 3.0)))),
             ("wait_timeout", gone("reset", 1, exactly(1, 1.1))),
+            ("wait_timeout", gone("reset", 1, exactly(1, 0.973))),
             ("wait_timeout", gone("reset", 9, exactly(9, 28_800.2))),
+            ("unknown", gone("reset", 1, exactly(1, 0.8))),
             ("wait_timeout", gone("fin", 4, exactly(4, 60.01))),
             ("wait_timeout", refused(gone("4031", 1, exactly(1, 1.0)))),
             ("killed", killed(1)),
@@ -499,20 +501,25 @@ mod tests {
         assert_eq!(refused[0].explained_by.as_deref(), Some(ID));
     }
 
-    /// The nearest healthy ones: idle connections that the server ended and nobody used again; dead ones that a ping has
-    /// found; a client that leaves in the middle; no MySQL.
+    /// A ping that failed takes nothing from what others wrote to.
+    #[test]
+    fn pings_are_no_part_of_it() {
+        let mut report = with_connections(vec![gone("fin", 3, exactly(3, 1.0))]);
+        mysql(&mut report, "ping", "EPIPE", 3);
+        assert_eq!(findings(&report, ID)[0].count, 3);
+    }
+
+    /// The nearest healthy ones: idle connections that the server ended and nobody used again; a client that leaves in
+    /// the middle; no MySQL.
     #[test]
     fn what_nobody_missed() {
         let by = ClosedBy { peer: 5, ..ClosedBy::default() };
         let own = ClosedBy { us: 2, ..ClosedBy::default() };
         let farewells = [(TIMEOUT.to_owned(), 5)].into();
-        let mut pinged = with_connections(vec![gone("fin", 3, exactly(3, 1.0))]);
-        mysql(&mut pinged, "ping", "EPIPE", 3);
         for report in [
             with_connections(vec![ConnectionRow { closed: 5, closed_by: by, farewells, ..pool() }]),
             with_connections(vec![ConnectionRow { cut: 2, cut_by: own, ..pool() }]),
             with_connections(vec![ConnectionRow { protocol: "http".into(), ..killed(3) }]),
-            pinged,
         ] {
             assert_eq!(sample::findings(&report, ID), [], "{:#?}", report.connections);
         }

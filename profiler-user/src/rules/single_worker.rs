@@ -37,7 +37,16 @@ const SOME: f64 = 3.0;
 #[derive(Debug)]
 pub(super) struct SingleWorker;
 
-/// The longer of the two waits, of so many at least.
+/// The worse of the two waits, of so many at least, in words.
+fn worse(row: &ListenerRow, least: f64) -> Option<String> {
+    let waits =
+        [("request", "read", p95(row.queue, least)), ("connection", "accepted", p95(row.accept_wait, least))];
+    let waits = waits.into_iter().filter_map(|(who, to_be, wait)| Some((who, to_be, wait?)));
+    let (who, to_be, wait) = waits.max_by(|a, b| a.2.total_cmp(&b.2))?;
+    Some(format!("one {who} in twenty waits over {} to be {to_be}", duration(wait)))
+}
+
+/// The longer of the two waits that tell of requests, of so many at least.
 fn longest(row: &ListenerRow, least: f64) -> Option<f64> {
     let accept = row.accept_wait.filter(|waits| KEPT_ALIVE * waits.count >= row.requests);
     [p95(accept, least), p95(row.queue, least)].into_iter().flatten().reduce(f64::max)
@@ -90,8 +99,9 @@ impl Rule for SingleWorker {
             longest(row, SOME).filter(|late| one && *late >= wait)
         };
         for (row, late) in worst(facts, waits) {
-            if longest(row, least).is_some_and(|late| late >= wait) {
-                verdict.add(said(self, facts, row, late));
+            let enough = longest(row, least).is_some_and(|late| late >= wait);
+            if let Some(worse) = worse(row, least).filter(|_| enough) {
+                verdict.add(said(self, facts, row, &worse));
             } else {
                 let reason = format!(
                     "one worker at {}, for which requests waited {} (p95): too few of them to judge",
@@ -104,15 +114,10 @@ impl Rule for SingleWorker {
     }
 }
 
-fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, row: &'a ListenerRow, late: f64) -> Said<'a> {
+fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, row: &'a ListenerRow, worse: &str) -> Said<'a> {
     let mean = in_flight(row, facts.window.seconds);
     let share = cpu_share(facts, row);
-    let title = format!(
-        "{}: one thread serves {}, and one request in twenty waits over {} for it",
-        facts.name(&row.service),
-        row.address,
-        duration(late)
-    );
+    let title = format!("{}: one thread serves {}, and {worse}", facts.name(&row.service), row.address);
     let mut detail = format!(
         "{} in flight on average and {} at the most, of which it works at {}.",
         amount(mean),
@@ -123,8 +128,8 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, row: &'a ListenerRow, late: f
         detail.push_str(&format!(" It uses {:.0} % of a CPU.", 100.0 * share));
     }
     if row.overflows > 0 {
-        let connections = units::things(row.overflows, "connection was", "connections were");
-        detail.push_str(&format!(" {connections} turned away: the backlog was full."));
+        let times = units::things(row.overflows, "time", "times");
+        detail.push_str(&format!(" Clients were turned away {times} and try again: the backlog was full."));
     }
     let mut evidence = numbers(row);
     evidence.insert("in_flight_mean".into(), json!(mean));
@@ -183,7 +188,7 @@ mod tests {
         assert_eq!(found.finding.id, ID);
         assert_eq!(
             found.finding.title,
-            "uvicorn shop:app: one thread serves 0.0.0.0:8000, and one request in twenty waits over 150 ms for it"
+            "uvicorn shop:app: one thread serves 0.0.0.0:8000, and one request in twenty waits over 150 ms to be read"
         );
         assert!(
             found.finding.detail.contains("works at 9. It uses 98 % of a CPU"),
@@ -192,6 +197,20 @@ mod tests {
         );
         assert!(found.finding.advice.contains("--workers"), "{}", found.finding.advice);
         assert_eq!(judge_live(&Facts::of(&report), &Thresholds::default()), Verdict::default());
+    }
+
+    /// A few clients that keep their connections: what they wait for is to be accepted.
+    #[test]
+    fn the_worse_wait_is_named() {
+        for (accept, says) in [
+            (distribution(30, 3.2), "one connection in twenty waits over 8.00 s to be accepted"),
+            (distribution(30, 0.01), "one request in twenty waits over 150 ms to be read"),
+            (distribution(5, 3.2), "one request in twenty waits over 150 ms to be read"),
+        ] {
+            let row = ListenerRow { accept_wait: Some(accept), requests: 168, ..crowded() };
+            let found = findings(&with_listener(row), ID);
+            assert!(found[0].title.ends_with(says), "{}", found[0].title);
+        }
     }
 
     /// Requests that wait for a worker which waits itself; a full backlog is a consequence.

@@ -44,6 +44,8 @@ pub(super) const CONNECTION: &[Field] = &[
     ("used_seconds", true, Number),
     ("full_seconds", true, Number),
     ("opening_seconds", true, Whole),
+    ("first_established", false, Number),
+    ("last_failed", false, Number),
     ("cut", true, Whole),
     ("cut_by", true, CLOSED_BY),
     ("gone", true, Whole),

@@ -153,7 +153,7 @@ fn listeners(report: &Report, page: &mut Page) {
     let counters: [(&str, &str, Value); 2] = [
         (
             "hostprof_listener_overflows",
-            "Connections that were turned away for want of room in the backlog.",
+            "Times that clients were turned away for want of room in the backlog; they try again.",
             |row| row.overflows,
         ),
         ("hostprof_listener_requests", "Requests that were answered.", |row| row.requests),

@@ -7,6 +7,7 @@ use super::{hangups, more};
 use crate::output::style::table::{Cell, Column, Table};
 use crate::output::style::{Style, Tone, clean, units, wrap};
 use crate::report::{ClosedBy, ConnectionRow, Distribution, Role};
+use crate::rules::connection_failures;
 
 /// Rows shown of one table: a service may have many clients.
 const ROWS: usize = 10;
@@ -37,6 +38,11 @@ pub(super) fn of_others(
 /// Whether something opened, failed, ended or hangs.
 pub(super) fn is_shown(row: &ConnectionRow) -> bool {
     row.established > 0 || row.closed > 0 || has_failed(row) || hangups::is_stuck(row)
+}
+
+/// Whether it asks after a daemon that libraries look for, whether it runs or not: nobody's doing, and no row of a table.
+pub(super) fn is_optional(row: &ConnectionRow) -> bool {
+    row.role == Role::Client && connection_failures::is_optional(&row.peer)
 }
 
 /// What a person connects the row with: `-> db (10.0.0.9:3306)`, `<- 10.0.0.7`.

@@ -98,8 +98,8 @@ fn backlog(row: &ListenerRow) -> String {
 fn notes(row: &ListenerRow) -> Vec<String> {
     let mut parts = Vec::new();
     if row.overflows > 0 {
-        let connections = units::things(row.overflows, "connection", "connections");
-        parts.push(format!("{connections} turned away for want of room in the backlog"));
+        let times = units::things(row.overflows, "time", "times");
+        parts.push(format!("clients were turned away {times} for want of room in the backlog"));
     }
     if let Some(age) = row.oldest_waiting.filter(|age| *age >= LONG) {
         let mut waits = format!("a request has waited for {}", units::duration(age));

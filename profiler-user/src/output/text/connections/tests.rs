@@ -3,7 +3,7 @@
 use super::*;
 use crate::output::text::render;
 use crate::output::text::sample::{busy, connections};
-use crate::report::Report;
+use crate::report::{Report, Service};
 
 fn of_orders(style: &Style) -> String {
     let rows = connections();
@@ -35,6 +35,28 @@ fn services_without_exchanges_share_a_table() {
     let end = start + page[start..].find("\n\n").unwrap();
     assert_eq!(&page[start..=end], OTHERS);
     assert!(!page.contains("No finished exchange: cron"), "{page}");
+}
+
+/// The cache of names that every program asks after and few hosts run; a daemon's own clients are shown.
+#[test]
+fn daemons_that_need_not_run_are_left_out() {
+    let asked = |service: &str, role| ConnectionRow {
+        service: service.into(),
+        role,
+        peer: "unix:/var/run/nscd/socket".into(),
+        established: 1,
+        failed: [("ENOENT".to_owned(), 600)].into(),
+        ..ConnectionRow::default()
+    };
+    let mut report = busy();
+    report.connections = connections();
+    let before = page(&report, 100);
+    let curl = Service { id: "curl-1".into(), listens: Vec::new(), ..report.services[0].clone() };
+    report.services.push(curl);
+    report.connections.extend(["orders-1", "curl-1", "nobody-knows"].map(|id| asked(id, Role::Client)));
+    assert_eq!(page(&report, 100), before);
+    report.connections.push(asked("nscd", Role::Server));
+    assert!(page(&report, 100).contains("<- unix:/var/run/nscd/socket"), "{}", page(&report, 100));
 }
 
 #[test]

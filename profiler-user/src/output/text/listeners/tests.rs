@@ -44,7 +44,7 @@ const WIDE: &str = "\
 \x20 Listening sockets where something waits
   ADDRESS         WORKERS  REQUESTS  IN FLIGHT  PEAK  BACKLOG    OVERFLOWS  ACCEPT p99  QUEUE p99
   127.0.0.1:8080        1     3,055          3    50  12 of 128          2      1.20 s     800 ms
-  - 127.0.0.1:8080: 2 connections turned away for want of room in the backlog
+  - 127.0.0.1:8080: clients were turned away 2 times for want of room in the backlog
   - 127.0.0.1:8080: a request has waited for 6.20 s, 2 not read yet, last sign of life 5.50 s ago
   - 127.0.0.1:8080: requests waited for 5.50 s without a byte being answered
 ";
@@ -53,7 +53,8 @@ const NARROW: &str = "\
 \x20 Listening sockets where something waits
   ADDRESS         WORKERS  PEAK  BACKLOG    OVERFLOWS  ACCEPT p99  QUEUE p99
   127.0.0.1:8080        1    50  12 of 128          2      1.20 s     800 ms
-  - 127.0.0.1:8080: 2 connections turned away for want of room in the backlog
+  - 127.0.0.1:8080: clients were turned away 2 times for want of room in the
+    backlog
   - 127.0.0.1:8080: a request has waited for 6.20 s, 2 not read yet, last sign
     of life 5.50 s ago
   - 127.0.0.1:8080: requests waited for 5.50 s without a byte being answered
