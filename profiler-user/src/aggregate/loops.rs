@@ -26,6 +26,8 @@ struct Known {
     /// When it was last seen, ns.
     seen: u64,
     serves: bool,
+    /// Its thread has no set of its own any more: it is no loop.
+    closed: bool,
     stalls: Vec<StallRow>,
     /// Its service, or that it does not pass the filters, as known while its process lived.
     service: Option<Option<String>>,
@@ -61,6 +63,13 @@ impl Loops {
         known.last = *l;
         known.seen = now;
         new
+    }
+
+    /// Whether the thread is without a set of its own: then it has no row.
+    pub fn closed(&mut self, l: &Loop, closed: bool) {
+        if let Some(known) = self.known.get_mut(&(l.turn.pid, l.turn.tid)) {
+            known.closed = closed;
+        }
     }
 
     /// The lengths of a loop's turns so far.
@@ -120,8 +129,15 @@ impl Loops {
         if self.known.len() >= room && !self.known.contains_key(&key) {
             return None;
         }
-        let new =
-            || Known { last: *l, turns: None, seen: now, serves: false, stalls: Vec::new(), service: None };
+        let new = || Known {
+            last: *l,
+            turns: None,
+            seen: now,
+            serves: false,
+            closed: false,
+            stalls: Vec::new(),
+            service: None,
+        };
         Some(self.known.entry(key).or_insert_with(new))
     }
 
@@ -132,7 +148,7 @@ impl Loops {
         mut service: impl FnMut(u32, &str) -> Option<String>,
     ) -> (Vec<LoopRow>, Vec<Series>) {
         let (mut rows, mut series) = (Vec::new(), Vec::new());
-        for known in self.known.drain().map(|(_, known)| known) {
+        for known in self.known.drain().map(|(_, known)| known).filter(|known| !known.closed) {
             let (pid, comm) = known.named();
             let service = known.service.clone().unwrap_or_else(|| service(pid, &comm));
             let Some(row) = service.and_then(|service| known.row(service)) else { continue };
@@ -162,7 +178,7 @@ impl Loops {
             self.stalls += known.stalls.len();
             let open = open.iter().filter(|row| (row.stall.pid, row.stall.tid) == *key);
             let stalls: Vec<_> = known.stalls.iter().chain(open).cloned().collect();
-            if stalls.is_empty() {
+            if stalls.is_empty() || known.closed {
                 continue;
             }
             let (pid, comm) = known.named();
@@ -297,6 +313,17 @@ mod tests {
         let told: Vec<_> = rows.iter().map(|r| (r.tid, r.turns, r.busy_seconds, r.utilization)).collect();
         assert_eq!(told, [(2, 3, 1.0, 0.5), (3, 1, 0.2, 1.0)]);
         assert_eq!((rows[0].service.as_str(), rows[1].stalls.len()), ("s10", 1));
+    }
+
+    #[test]
+    fn a_thread_without_a_set_has_no_row() {
+        let mut loops = Loops::default();
+        for (tid, closed) in [(1, true), (2, false)] {
+            loops.see(&seen(tid, SECOND), true, 3 * SECOND);
+            loops.closed(&seen(tid, SECOND), closed);
+        }
+        let rows = loops.rows(|_, _| Some(String::new())).0;
+        assert_eq!(rows.iter().map(|row| row.tid).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

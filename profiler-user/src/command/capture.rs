@@ -71,7 +71,7 @@ pub struct Outcome {
     pub stalls: Vec<Told>,
     /// Events of connections that nobody has taken.
     pub connections: Vec<connections::Told>,
-    /// Findings that [`Capture::findings`] has not told of.
+    /// Findings of the whole recording that [`Capture::findings`] has not told of.
     pub findings: Vec<Finding>,
 }
 

@@ -135,12 +135,15 @@ impl Lookout {
         }
         let now = monotonic();
         let mut running = self.watch.look(&self.table, now, &mut self.sight);
+        self.table.iter().for_each(|l| self.loops.closed(l, self.watch.is_closed(l)));
         self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         running.retain(|stall| pipeline.wants_stall(stall));
         running.iter_mut().for_each(|stall| pipeline.queries.dress(stall));
         running.iter_mut().for_each(|stall| self.stacks.dress(stall));
         self.open.retain(|open| {
-            now.saturating_sub(open.turn.end) < STALE_NS && !running.iter().any(|stall| is_same(open, stall))
+            now.saturating_sub(open.turn.end) < STALE_NS
+                && self.watch.is_loops(&open.turn)
+                && !running.iter().any(|stall| is_same(open, stall))
         });
         self.open.extend(running.iter().cloned());
         self.tell(running, pipeline);
@@ -160,6 +163,7 @@ impl Lookout {
         let now = monotonic();
         self.sample(now);
         self.open = self.watch.running(&self.table, now, &mut self.sight);
+        self.table.iter().for_each(|l| self.loops.closed(l, self.watch.is_closed(l)));
         self.inquiry.of_running(&self.watch.asking(now), session, pipeline, now);
         self.open.retain(|stall| pipeline.wants_stall(stall));
         self.stacks.collect();

@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::connections;
 use crate::output::style::{ColourChoice, Style};
 use crate::output::trace;
+use crate::output::trace::finding::Event;
 use crate::report::{Counters, Finding};
 
 /// Runs `trace`.
@@ -46,7 +47,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
         }
         lines.connections(&capture.pipeline.told(), &capture.clock);
         lines.stalls(capture.lookout.take(), &capture.clock);
-        lines.findings(&capture.findings());
+        lines.findings(&capture.findings(), Event::live);
         let now = capture.lost();
         if now != lost {
             lines.lost(&lost, &now);
@@ -61,7 +62,7 @@ async fn follow(settings: &Settings, format: LineFormat) -> Result<()> {
     let outcome = capture.finish(|finished, clock| lines.show(finished, clock));
     lines.connections(&outcome.connections, &clock);
     lines.stalls(outcome.stalls, &clock);
-    lines.findings(&outcome.findings);
+    lines.findings(&outcome.findings, |_| Event::Found);
     lines.flush();
     lines.failed.map_or(Ok(()), |e| Err(e).context("cannot write to stdout"))
 }
@@ -121,12 +122,12 @@ impl<W: Write> Lines<W> {
         }
     }
 
-    fn findings(&mut self, findings: &[Finding]) {
+    fn findings(&mut self, findings: &[Finding], event: impl Fn(&Finding) -> Event) {
         let at = Timestamp::now();
         for finding in findings {
             let line = match self.format {
-                LineFormat::Text => Ok(trace::finding::text(finding, at, &self.style)),
-                LineFormat::Json => trace::finding::json(finding, at),
+                LineFormat::Text => Ok(trace::finding::text(finding, event(finding), at, &self.style)),
+                LineFormat::Json => trace::finding::json(finding, event(finding), at),
             };
             self.put(line);
         }

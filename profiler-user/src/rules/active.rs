@@ -1,7 +1,7 @@
 //! Findings while a recording goes on: what rules say every now and then comes in, what has begun and what is over goes
 //! out. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Verdict;
 use crate::report::Finding;
@@ -9,10 +9,14 @@ use crate::report::Finding;
 /// Id, service, subject.
 type Key = (String, String, String);
 
-/// The findings that were true when last judged.
+/// Findings that are over are remembered up to so many.
+const MOST: usize = 4_096;
+
+/// The findings that were true when last judged, and those that were before.
 #[derive(Debug, Default)]
 pub struct Active {
     findings: BTreeMap<Key, Finding>,
+    over: BTreeSet<Key>,
 }
 
 impl Active {
@@ -30,13 +34,18 @@ impl Active {
             now.insert(key, finding);
         }
         let over = std::mem::replace(&mut self.findings, now);
+        let room = MOST.saturating_sub(self.over.len());
+        self.over.extend(over.keys().take(room).cloned());
         told.extend(over.into_values().map(|finding| Finding { ongoing: false, ..finding }));
         told
     }
 
-    /// Those of the last verdict that were not told of.
+    /// Those of a recording's verdict that never began while it went on.
     pub fn untold(&self, findings: &[Finding]) -> Vec<Finding> {
-        let new = |finding: &&Finding| !self.findings.contains_key(&key(finding));
+        let new = |finding: &&Finding| {
+            let key = key(finding);
+            !self.findings.contains_key(&key) && !self.over.contains(&key)
+        };
         findings.iter().filter(new).cloned().collect()
     }
 
@@ -71,5 +80,7 @@ mod tests {
         assert_eq!((over.len(), over[0].ongoing, over[0].count), (1, false, 2));
         assert_eq!(over[0].first_seen, begun[0].first_seen);
         assert_eq!(active.update(verdict(&[])), [], "told once");
+        assert_eq!(active.untold(&verdict(&[0.3]).findings()), [], "at the end too");
+        assert_eq!(active.update(verdict(&[0.3])).len(), 1, "it begins anew");
     }
 }

@@ -8,6 +8,7 @@
 pub mod census;
 mod process;
 mod quota;
+mod sets;
 pub mod sight;
 mod socket;
 mod target;
@@ -19,6 +20,7 @@ use profiler_ebpf::loops::{Loop, inside};
 use profiler_ebpf::turn::Turn;
 use rustc_hash::FxHashMap;
 
+use self::sets::Sets;
 use crate::config::Protocol;
 use crate::stall::cause::{self, Evidence, Interpreter};
 use crate::stall::kind::{self, Ends, Target};
@@ -45,8 +47,8 @@ pub trait Sight {
     /// The connections in a set.
     fn connections(&mut self, pid: u32, set: i32) -> Option<Connections>;
 
-    /// Whether there certainly is no such set any more.
-    fn is_gone(&mut self, pid: u32, set: i32) -> bool;
+    /// Whether the turn's thread certainly has no such set (epoll) any more.
+    fn is_gone(&mut self, turn: &Turn) -> bool;
 
     /// What a thread waits for in a call, given by number and first argument.
     fn target(&mut self, turn: &Turn, call: (u32, u64)) -> Option<Target>;
@@ -92,8 +94,6 @@ struct Seen {
     last: u64,
     told: u64,
     connections: Option<Connections>,
-    /// The set is closed: the thread had it for something else than a loop.
-    gone: bool,
     targets: FxHashMap<(u32, u64), Option<Target>>,
     throttled: Option<u64>,
     /// CPU time of the process's other threads when it was first and last looked at: instant and time, ns.
@@ -119,13 +119,14 @@ pub struct Watch {
     serving: FxHashMap<u64, u64>,
     /// What the threads of the loops have answered in.
     answers: FxHashMap<u32, Protocol>,
+    sets: Sets,
 }
 
 impl Watch {
     /// Turns of `threshold` ns and more are stalls.
     pub fn new(threshold: u64) -> Self {
-        let (seen, serving, answers) = Default::default();
-        Self { threshold, seen, serving, answers }
+        let (seen, serving, answers, sets) = Default::default();
+        Self { threshold, seen, serving, answers, sets }
     }
 
     /// What the threads of these loops have answered in so far.
@@ -138,6 +139,7 @@ impl Watch {
     /// Looks at all loops; returns the stalls under way that are to be told of.
     pub fn look(&mut self, loops: &[Loop], now: u64, sight: &mut impl Sight) -> Vec<Stall> {
         let mut told = Vec::new();
+        self.sets.look(loops, now, sight);
         for turn in self.stalled(loops, now) {
             if self.seen.len() >= MOST && !self.seen.contains_key(&(turn.tid, turn.start)) {
                 continue;
@@ -151,8 +153,6 @@ impl Watch {
             seen.look_at_interpreter(&turn, now, sight);
             // Who waits changes while it lasts.
             seen.connections = sight.connections(turn.pid, turn.set).or(seen.connections);
-            seen.gone = turn.set >= 0 && sight.is_gone(turn.pid, turn.set);
-            let gone = seen.gone;
             let Some(mut stall) = Stall::of(turn, true) else { continue };
             self.dress(&mut stall, now);
             let pause = match stall.confidence {
@@ -162,9 +162,6 @@ impl Watch {
             if let Some(seen) = self.seen.get_mut(&(turn.tid, turn.start)) {
                 seen.next = now + pause;
                 seen.told = now;
-            }
-            if gone && stall.confidence == Confidence::Low {
-                continue;
             }
             told.push(stall);
         }
@@ -178,17 +175,22 @@ impl Watch {
         let running = self.stalled(loops, now).into_iter().filter_map(|turn| Stall::of(turn, true));
         let mut running: Vec<_> = running.collect();
         running.iter_mut().for_each(|stall| self.dress(stall, now));
-        running.retain(|stall| stall.confidence == Confidence::High || !self.is_gone(stall));
         running
     }
 
-    fn is_gone(&self, stall: &Stall) -> bool {
-        self.seen.get(&(stall.tid, stall.turn.start)).is_some_and(|seen| seen.gone)
+    /// Whether a turn may be a loop's: its thread was not seen without its set in it.
+    pub fn is_loops(&self, turn: &Turn) -> bool {
+        !self.sets.is_gone(turn)
+    }
+
+    /// Whether a thread has mostly no set: it once waited on one, and is no loop.
+    pub fn is_closed(&self, l: &Loop) -> bool {
+        self.sets.is_closed(l.turn.pid, l.turn.tid)
     }
 
     /// The turns under way of `least` ns and more, and whether each is of a set that had clients' connections.
     pub fn long(&self, loops: &[Loop], now: u64, least: u64) -> Vec<(Turn, bool)> {
-        let turns = longer(loops, now, least).into_iter();
+        let turns = longer(loops, now, least).into_iter().filter(|turn| !self.sets.is_gone(turn));
         turns.map(|turn| (turn, self.serves(key(turn.pid, turn.set), now))).collect()
     }
 
@@ -207,7 +209,8 @@ impl Watch {
 
     /// The turns under way that are stalls.
     fn stalled(&self, loops: &[Loop], now: u64) -> Vec<Turn> {
-        longer(loops, now, self.threshold)
+        let turns = longer(loops, now, self.threshold).into_iter();
+        turns.filter(|turn| !self.sets.is_gone(turn)).collect()
     }
 
     fn serves(&self, set: u64, now: u64) -> bool {
@@ -215,9 +218,13 @@ impl Watch {
     }
 
     /// A stall is over: adds what was found out while it lasted, or at least now. False when it was none: the thread had
-    /// closed its set meanwhile, and serves nobody.
+    /// closed its set meanwhile.
     pub fn ended(&mut self, stall: &mut Stall, now: u64, sight: &mut impl Sight) -> bool {
         let turn = stall.turn;
+        if self.sets.is_gone(&turn) {
+            self.seen.remove(&(turn.tid, turn.start));
+            return false;
+        }
         let seen = self.seen.entry((turn.tid, turn.start)).or_default();
         if seen.connections.is_none() {
             // It was over before it was looked at. That its set has no connection any more says nothing.
@@ -226,8 +233,8 @@ impl Watch {
         seen.throttled = sight.throttled(&turn).or(seen.throttled);
         seen.look_at_interpreter(&turn, now, sight);
         self.dress(stall, now);
-        let seen = self.seen.remove(&(turn.tid, turn.start)).unwrap_or_default();
-        stall.confidence == Confidence::High || !seen.gone
+        self.seen.remove(&(turn.tid, turn.start));
+        true
     }
 
     fn dress(&mut self, stall: &mut Stall, now: u64) {

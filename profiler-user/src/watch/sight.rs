@@ -80,15 +80,18 @@ impl Sight for Descriptors {
         Some(found)
     }
 
-    fn is_gone(&mut self, pid: u32, set: i32) -> bool {
+    fn is_gone(&mut self, turn: &Turn) -> bool {
         if !self.numbered {
             return false;
         }
-        match fs::read_link(format!("/proc/{pid}/fd/{set}")) {
-            Ok(link) => !link.to_string_lossy().starts_with("anon_inode:"),
-            // The process may be there without the descriptor, or not be there, or not to be looked at.
+        let all = format!("/proc/{}/task/{}/fd", turn.pid, turn.tid);
+        match fs::read_link(format!("{all}/{}", turn.set)) {
+            // The name is the one that fs/eventpoll.c gives it.
+            Ok(link) => link.as_os_str() != "anon_inode:[eventpoll]",
+            // The thread may not be there, or not to be looked at; one that ends has no descriptor at all.
             Err(e) => {
-                e.kind() == ErrorKind::NotFound && fs::exists(format!("/proc/{pid}/fd")).unwrap_or(false)
+                let has_others = || fs::read_dir(all).is_ok_and(|mut entries| entries.next().is_some());
+                e.kind() == ErrorKind::NotFound && has_others()
             }
         }
     }
@@ -185,6 +188,25 @@ fn is_accepted(socket: &OwnedFd, listening: &Listeners) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_that_is_closed_or_another_file() {
+        // SAFETY: no pointers.
+        let (tid, set) = unsafe { (libc::gettid() as u32, libc::epoll_create1(libc::EPOLL_CLOEXEC)) };
+        assert!(set >= 0);
+        let mut sight = Descriptors::new(true);
+        let mut turn = Turn { pid: std::process::id(), tid, set, ..Turn::default() };
+        assert!(!sight.is_gone(&turn));
+        assert!(!Descriptors::new(false).is_gone(&Turn { set: i32::MAX, ..turn }), "not to be looked at");
+        assert!(sight.is_gone(&Turn { set: i32::MAX, ..turn }));
+        let file = fs::File::open("/proc/self/stat").unwrap();
+        turn.set = std::os::fd::AsRawFd::as_raw_fd(&file);
+        assert!(sight.is_gone(&turn));
+        turn.pid = u32::MAX;
+        assert!(!sight.is_gone(&turn), "no such process");
+        // SAFETY: it is ours.
+        unsafe { libc::close(set) };
+    }
 
     #[test]
     fn paths_that_are_listened_on() {

@@ -28,4 +28,8 @@ macro_rules! finding {
 pub(super) const FINDING: &[Field] = finding!();
 
 /// A line of `trace --format json` that tells of a finding.
-pub const FINDING_LINE: Kind = Object(finding!(("type", true, OneOf(&["finding"])), ("time", true, Time)));
+pub const FINDING_LINE: Kind = Object(finding!(
+    ("type", true, OneOf(&["finding"])),
+    ("time", true, Time),
+    ("event", true, OneOf(&["begun", "over", "found"]))
+));

@@ -61,8 +61,11 @@ fn when(finding: &Finding) -> String {
         Err(_) => clean(rfc3339).into_owned(),
     };
     let first = time(&finding.first_seen);
-    let last = if finding.ongoing { "now".to_owned() } else { time(&finding.last_seen) };
-    format!("{}, {first} to {last} UTC", clean(&finding.id))
+    let last = match finding.ongoing {
+        true => "UTC to the end".to_owned(),
+        false => format!("to {} UTC", time(&finding.last_seen)),
+    };
+    format!("{}, {first} {last}", clean(&finding.id))
 }
 
 /// What was looked at and is well.

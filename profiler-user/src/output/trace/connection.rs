@@ -200,9 +200,10 @@ fn lifetime(told: &Told) -> Option<f64> {
     between(life.t_open, over).filter(|_| matches!(told.what, what::CLOSED | what::GONE))
 }
 
-/// How long it had not been used when it ended.
+/// How long it had not been used when it ended; in the middle of an exchange it was in use.
 fn idle(told: &Told) -> Option<f64> {
-    let known = matches!(told.what, what::CLOSED | what::GONE) && told.life.t_used != 0;
+    let over = matches!(told.what, what::CLOSED | what::GONE);
+    let known = over && told.life.t_used != 0 && told.life.marks & mark::CUT == 0;
     known.then(|| told.life.idle as f64 / 1e9)
 }
 
