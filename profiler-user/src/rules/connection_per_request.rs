@@ -2,8 +2,9 @@
 //! a handshake each time.
 //!
 //! A habit, not a burst: connections that are opened over many seconds and closed again. A pool that is filled, at once
-//! or slowly, keeps what it opens. Where no HTTP request is seen (FastCGI, HTTP/2, TLS, workers) there is nothing to
-//! compare with: connections that live for a moment and are all closed again, for longer than a burst, tell it alone.
+//! or slowly, keeps what it opens. Where some routes do it, or no HTTP request is seen (FastCGI, HTTP/2, TLS, workers),
+//! connections that live for a moment and are all closed again, for longer than a burst, tell it alone; beside requests
+//! only if they carry hardly a command.
 
 use serde_json::json;
 
@@ -41,7 +42,7 @@ const SECONDS: Threshold = Threshold {
     meaning: "seconds in which some were opened; in fewer it is a burst",
 };
 
-/// A service that opens more than so many for each request opens them for something else.
+/// A service that opens more than so many for each request opens them for something else, too.
 const MOST_A_REQUEST: f64 = 5.0;
 /// Connections that live for longer than this share of the window are kept, not thrown away.
 const SHORT: f64 = 0.25;
@@ -85,16 +86,18 @@ impl Rule for ConnectionPerRequest {
             let (count, served) = (opened as f64, requests as f64);
             let a_request = served < uses * count && count <= MOST_A_REQUEST * served;
             let often = count > least_rate * facts.window.seconds;
-            if requests == 0 {
+            if !a_request {
+                // Some requests open one, or what opens them is no request that could be read.
                 let least = thresholds.of(ID, &CONNECTIONS);
                 let seconds = thresholds.of(ID, &SECONDS).max(LONG as f64);
-                if often && count >= least && peer.opening_seconds() as f64 >= seconds && is_momentary(&peer)
-                {
-                    verdict.add(said(self, facts, &peer, opened, requests));
+                let once = requests == 0 || commands_each(&peer).is_some_and(|commands| commands < uses);
+                let lasts = count >= least && peer.opening_seconds() as f64 >= seconds;
+                if often && once && lasts && is_momentary(&peer) {
+                    verdict.add(said(self, facts, &peer, opened, None));
                 }
                 continue;
             }
-            if opened < SOME || !a_request || !often || !is_thrown_away(&peer, opened, facts.window.seconds) {
+            if opened < SOME || !often || !is_thrown_away(&peer, opened, facts.window.seconds) {
                 continue;
             }
             let seconds = peer.opening_seconds();
@@ -108,7 +111,7 @@ impl Rule for ConnectionPerRequest {
                 );
                 verdict.not_enough(self, peer.service, reason);
             } else {
-                verdict.add(said(self, facts, &peer, opened, requests));
+                verdict.add(said(self, facts, &peer, opened, Some(requests)));
             }
         }
     }
@@ -132,14 +135,23 @@ fn commands_each(peer: &Peer<'_>) -> Option<f64> {
     (read > 0).then(|| peer.total(|row| row.exchanges_per_connection) / read as f64)
 }
 
-fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, opened: u64, requests: u64) -> Said<'a> {
+/// `compared`: the requests that open them, where it is about each of them.
+fn said<'a>(
+    rule: &'a dyn Rule,
+    facts: &Facts<'a>,
+    peer: &Peer<'a>,
+    opened: u64,
+    compared: Option<u64>,
+) -> Said<'a> {
     let name = facts.name(peer.service);
     let window = facts.window.seconds;
-    let asked = (requests > 0).then_some(requests as f64 / opened.max(1) as f64);
+    let asked = compared.map(|requests| requests as f64 / opened.max(1) as f64);
+    let (requests, _) = facts.served(peer.service);
     let uses = asked.or_else(|| commands_each(peer));
     let title = format!(
         "{name}: opens a database connection for {}: {} to {}",
         match asked {
+            None if commands_each(peer).is_some_and(|commands| commands < 2.0) => "each command or two",
             None => "each few commands",
             Some(uses) if uses < 0.75 => "each request, or several",
             Some(_) => "about each request",
@@ -156,6 +168,7 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, opened: u64,
             let requests = units::things(requests, "request", "requests");
             format!("{connections} for {requests}, {uses:.2} requests each.")
         }
+        None if requests > 0 => format!("{connections}: some of its requests open one."),
         None => format!("{connections}; no HTTP request that it serves was seen."),
     };
     if handshake > 0.0 {
@@ -270,6 +283,22 @@ mod tests {
         ] {
             assert_eq!(findings(&with_connections(rows), ID), [], "{what}");
         }
+    }
+
+    #[test]
+    fn some_of_its_requests_open_one_for_a_single_command() {
+        let single = ConnectionRow {
+            exchanges_per_connection: Some(distribution(60, 1.0)),
+            exchanges: 60,
+            ..short(60, 0.004)
+        };
+        let found = findings(&with_connections(vec![single]), ID);
+        let [finding] = found.as_slice() else { panic!("{found:#?}") };
+        let title =
+            "uvicorn shop:app: opens a database connection for each command or two: 2.00/s to 10.0.0.9:3306";
+        assert_eq!(finding.title, title);
+        assert!(finding.detail.starts_with("60 connections: some of its requests open one."), "{finding:#?}");
+        assert_eq!(finding.evidence["uses_per_connection"], 1.0);
     }
 
     fn without_http(row: ConnectionRow) -> Report {
