@@ -184,6 +184,33 @@ fn servers_without_a_loop() -> Result<()> {
     database.stop()
 }
 
+/// Threads of a pool that wait on a set of their own for each connection, close it, and idle until the next: no loops.
+#[test]
+fn a_pools_threads_with_a_set_for_a_moment() -> Result<()> {
+    const CLIENTS: usize = 3;
+    let server = HttpServer::start(Runtime::GunicornThreads, Listen::Tcp)?;
+    let recording = Recording::start(&[])?;
+    thread::scope(|scope| {
+        let client = || -> Result<()> {
+            for _ in 0..12 {
+                HttpClient::new(server.address()).get("/delay/10")?;
+                thread::sleep(Duration::from_millis(300));
+            }
+            Ok(())
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().try_for_each(|client| client.join().expect("a client panicked"))
+    })?;
+    let report = recording.finish()?;
+    no_stall(&report, "gthread", &server.pids())?;
+    let busy: Vec<_> = rows(&report, &server.pids())
+        .into_iter()
+        .filter(|row| row["utilization"].as_f64().is_none_or(|share| share > 0.5))
+        .collect();
+    ensure!(busy.is_empty(), "an idle server has a loop that is busy: {busy:#?}");
+    server.stop()
+}
+
 /// Sends a query with the command-line client.
 fn query(database: &Database, sql: &str) -> Result<()> {
     let mut command = Command::new(program("mariadb")?);
