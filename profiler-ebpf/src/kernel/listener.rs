@@ -45,7 +45,7 @@ pub(crate) fn seen(sk: u64, family: u16) {
 
 #[inline(never)]
 fn make(sk: u64, family: u64) -> i32 {
-    let _ = LISTENERS.insert(sk, &BLANK, BPF_NOEXIST as u64);
+    let _ = LISTENERS.insert(sk, BLANK, BPF_NOEXIST as u64);
     let Some(made) = LISTENERS.get_ptr_mut(sk) else {
         count(Counter::ListenerTableFull);
         return 0;

@@ -221,12 +221,10 @@ impl Listener {
     }
 
     fn worked(&mut self, (pid, tid): (u32, u32)) {
-        if pid != 0 && self.workers.len() < MOST_WORKERS {
-            if self.workers.insert((pid, tid)) {
-                self.processes.insert(pid);
-                let now = self.workers_now();
-                self.peak_workers = (self.peak_workers.0.max(now.0), self.peak_workers.1.max(now.1));
-            }
+        if pid != 0 && self.workers.len() < MOST_WORKERS && self.workers.insert((pid, tid)) {
+            self.processes.insert(pid);
+            let now = self.workers_now();
+            self.peak_workers = (self.peak_workers.0.max(now.0), self.peak_workers.1.max(now.1));
         }
     }
 
