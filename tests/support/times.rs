@@ -75,8 +75,8 @@ pub fn impossible(line: &Value) -> Option<String> {
 /// each answer. Only for connections that have ports to be told by.
 pub fn overlapping<'a>(lines: impl IntoIterator<Item = &'a Value>) -> Option<String> {
     let mut connections: BTreeMap<[String; 4], Vec<(i128, &Value)>> = BTreeMap::new();
-    for line in lines.into_iter().filter(|line| !line["local"].as_str().unwrap_or("unix").starts_with("unix"))
-    {
+    let exchanges = lines.into_iter().filter(|line| line["type"] == "exchange");
+    for line in exchanges.filter(|line| !line["local"].as_str().unwrap_or("unix").starts_with("unix")) {
         let key = ["pid", "role", "local", "peer"].map(|field| line[field].to_string());
         connections.entry(key).or_default().push((nanoseconds(line["time"].as_str()?)?, line));
     }

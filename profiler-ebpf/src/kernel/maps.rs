@@ -95,7 +95,7 @@ pub(crate) static LISTENERS: HashMap<u64, Listener> = HashMap::with_max_entries(
 /// The programs that take an operation's steps ([`super::run::stage`]), for raw and for classic tracepoints (a program
 /// array holds programs of one type: `bpf_prog_map_compatible` in kernel/bpf/core.c).
 #[map]
-pub(crate) static NEXT_RAW: ProgramArray = ProgramArray::with_max_entries(4, 0);
+pub(crate) static NEXT_RAW: ProgramArray = ProgramArray::with_max_entries(6, 0);
 #[map]
 pub(crate) static NEXT_CLASSIC: ProgramArray = ProgramArray::with_max_entries(4, 0);
 

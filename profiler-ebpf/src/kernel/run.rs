@@ -23,7 +23,10 @@ pub(crate) mod stage {
     pub(crate) const MYSQL: u32 = 2;
     /// MySQL's replies where commands wait behind one another.
     pub(crate) const REPLIES: u32 = 3;
-    pub(crate) const COUNT: u32 = 4;
+    /// The ends of accept() and connect(), where one program sees all calls.
+    pub(crate) const ACCEPT: u32 = 4;
+    pub(crate) const CONNECT: u32 = 5;
+    pub(crate) const COUNT: u32 = 6;
     /// Not a place: the operation is done.
     pub(crate) const DONE: u32 = 9;
 }

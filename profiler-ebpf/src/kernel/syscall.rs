@@ -13,7 +13,7 @@ use profiler_ebpf::world::Op;
 use super::config::CFG;
 use super::connect;
 use super::diagnose;
-use super::maps::{NEXT_CLASSIC, SCRATCH};
+use super::maps::{NEXT_CLASSIC, NEXT_RAW, SCRATCH};
 use super::memory::{kernel, user};
 use super::run::{self, Buffer, stage};
 use super::socket::{self, NO_DATA, argument};
@@ -122,18 +122,46 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
     {
         return 0;
     }
+    match nr {
+        // SAFETY: the array holds programs of this type only.
+        nr::ACCEPT | nr::ACCEPT4 => unsafe { NEXT_RAW.tail_call(&ctx, stage::ACCEPT) },
+        // SAFETY: the same.
+        nr::CONNECT => unsafe { NEXT_RAW.tail_call(&ctx, stage::CONNECT) },
+        _ => moved(&ctx, regs, nr),
+    }
+    0
+}
+
+/// A call that moves bytes.
+#[inline(always)]
+fn moved(ctx: &RawTracePointContext, regs: u64, nr: u64) {
     let mut args = [0u64; 4];
     args[0] = kernel(regs + CFG.regs_arg0() as u64).unwrap_or(0);
     args[1] = kernel(regs + CFG.regs_arg1() as u64).unwrap_or(0);
     args[2] = kernel(regs + CFG.regs_arg2() as u64).unwrap_or(0);
     args[3] = kernel(regs + CFG.regs_arg3() as u64).unwrap_or(0);
-    let ret = argument(&ctx, 1) as i64;
-    match nr {
-        nr::ACCEPT | nr::ACCEPT4 => connect::accepted(args[0], ret),
-        nr::CONNECT => connect::connected([args[0], args[1], args[2]], ret),
-        _ => socket::next(&ctx, call(nr, args, ret)),
-    }
+    socket::next(ctx, call(nr, args, argument(ctx, 1) as i64));
+}
+
+/// The end of accept(), a program of its own.
+#[raw_tracepoint]
+fn raw_accept(ctx: RawTracePointContext) -> i32 {
+    connect::accepted(saved(&ctx, CFG.regs_arg0()), argument(&ctx, 1) as i64);
     0
+}
+
+/// The end of connect().
+#[raw_tracepoint]
+fn raw_connect(ctx: RawTracePointContext) -> i32 {
+    let args = [CFG.regs_arg0(), CFG.regs_arg1(), CFG.regs_arg2()].map(|offset| saved(&ctx, offset));
+    connect::connected(args, argument(&ctx, 1) as i64);
+    0
+}
+
+/// A word of the saved registers.
+#[inline(always)]
+fn saved(ctx: &RawTracePointContext, offset: u32) -> u64 {
+    kernel(argument(ctx, 0) + offset as u64).unwrap_or(0)
 }
 
 /// One program for the `sys_exit_*` tracepoint of each call that moves bytes (Linux 5.15 and newer: it needs

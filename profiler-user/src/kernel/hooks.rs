@@ -132,6 +132,8 @@ pub fn socket_programs(hooks: SocketHooks) -> &'static [Hook] {
                     stage("sock_http", "NEXT_RAW", 1),
                     stage("sock_mysql", "NEXT_RAW", 2),
                     stage("sock_replies", "NEXT_RAW", 3),
+                    stage("raw_accept", "NEXT_RAW", 4),
+                    stage("raw_connect", "NEXT_RAW", 5),
                     Hook {
                         program: "sys_exit",
                         point: Point::Raw("sys_exit"),
