@@ -68,7 +68,9 @@ fn explain(connections: Connections) -> Result<()> {
 fn explain_once(server: &HttpServer, connections: Connections) -> Result<()> {
     let trace = Trace::start(&["--port", &server.address().port()?.to_string()])?;
     let times = ask(server.address(), CLIENTS, connections)?;
-    let lines = trace.finish_whole()?;
+    let lines = trace.finish()?;
+    let lost: Vec<_> = lines.iter().filter(|line| line["type"] == "lost").collect();
+    in_time(lost.is_empty(), || format!("not every request was seen: {lost:?}"))?;
     let pids = server.pids();
     let served: BTreeMap<_, _> = lines
         .iter()
