@@ -124,7 +124,7 @@ fn every_line_of_a_trace_is_an_object_of_the_contract() {
     let trace = Trace::start(&[]).unwrap();
     let demo = cli::run(&["demo", "-d", "1s", "--format", "json"]).unwrap().report().unwrap();
     let services: BTreeSet<String> = ["http", "mysql", "load"].map(|part| format!("demo: {part}")).into();
-    let lines: Vec<Value> = trace.finish().unwrap();
+    let lines: Vec<Value> = trace.finish_all().unwrap();
     for line in &lines {
         let kind = match line["type"].as_str() {
             Some("lost") => LOST,

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use hostprof_tests::{
-    Cgroup, Database, Engine, LoopRuntime, Recording, Report, Stalling, Trace, cli,
+    CONNECTION_RULES, Cgroup, Database, Engine, LoopRuntime, Recording, Report, Stalling, Trace, cli,
     process::{PATIENCE, temp_dir},
     schema,
 };
@@ -383,6 +383,6 @@ fn metrics_count_what_the_report_counts() -> Result<()> {
     ensure!(sum(active, &["event-loop-blocked", "critical"]) == 1.0, "{page}");
     ensure!(sum(active, &["blocking-query-in-event-loop"]) == 0.0, "{page}");
     let of_rules = samples.keys().filter(|name| name.starts_with(active)).count();
-    ensure!(of_rules == 5, "one for each rule: {page}");
+    ensure!(of_rules == 5 + CONNECTION_RULES.len(), "one for each rule: {page}");
     server.stop()
 }

@@ -129,9 +129,16 @@ impl Trace {
     }
 
     /// Ends it as Ctrl-C does and returns everything it printed.
-    pub fn finish(mut self) -> Result<Vec<Value>> {
+    pub fn finish_all(mut self) -> Result<Vec<Value>> {
         end(&mut self.process)?;
         self.lines()
+    }
+
+    /// The same without the lives of connections.
+    pub fn finish(self) -> Result<Vec<Value>> {
+        let mut lines = self.finish_all()?;
+        lines.retain(|line| line["type"] != "connection");
+        Ok(lines)
     }
 
     /// The same; fails when it had to say that something was lost.
