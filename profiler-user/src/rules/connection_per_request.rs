@@ -90,7 +90,8 @@ impl Rule for ConnectionPerRequest {
                 // Some requests open one, or what opens them is no request that could be read.
                 let least = thresholds.of(ID, &CONNECTIONS);
                 let seconds = thresholds.of(ID, &SECONDS).max(LONG as f64);
-                let once = requests == 0 || commands_each(&peer).is_some_and(|commands| commands < uses);
+                let each = peer.most(|row| row.exchanges_per_connection);
+                let once = requests == 0 || each.is_some_and(|commands| commands.p50 < uses);
                 let lasts = count >= least && peer.opening_seconds() as f64 >= seconds;
                 if often && once && lasts && is_momentary(&peer) {
                     verdict.add(said(self, facts, &peer, opened, None));
@@ -147,11 +148,12 @@ fn said<'a>(
     let window = facts.window.seconds;
     let asked = compared.map(|requests| requests as f64 / opened.max(1) as f64);
     let (requests, _) = facts.served(peer.service);
+    let exchanges = peer.most(|row| row.exchanges_per_connection);
     let uses = asked.or_else(|| commands_each(peer));
     let title = format!(
         "{name}: opens a database connection for {}: {} to {}",
         match asked {
-            None if commands_each(peer).is_some_and(|commands| commands < 2.0) => "each command or two",
+            None if exchanges.is_some_and(|exchanges| exchanges.p50 < 2.0) => "each command or two",
             None => "each few commands",
             Some(uses) if uses < 0.75 => "each request, or several",
             Some(_) => "about each request",
@@ -180,7 +182,6 @@ fn said<'a>(
         let of = share.map(|share| format!(", {:.0} % of the time that its requests take", 100.0 * share));
         detail.push_str(&format!("{}.", of.unwrap_or_default()));
     }
-    let exchanges = peer.most(|row| row.exchanges_per_connection);
     if let Some(exchanges) = exchanges {
         detail.push_str(&format!(" Each carries {} commands (median).", amount(exchanges.p50)));
     }
