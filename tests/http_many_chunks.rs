@@ -55,7 +55,7 @@ fn exchange(client: &TcpStream, server: &TcpStream, segments: usize) -> Result<D
 }
 
 fn of<'a>(lines: &'a [Value], role: &str) -> Vec<&'a Value> {
-    lines.iter().filter(|line| line["role"] == role).collect()
+    lines.iter().filter(|line| line["type"] == "exchange" && line["role"] == role).collect()
 }
 
 #[test]
