@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn an_exchange_that_began_too_early_is_found() {
         let at = |role: &str, time: &str, duration: f64| {
-            json!({ "pid": 1, "role": role, "local": "127.0.0.1:80", "peer": "127.0.0.1:9", "duration": duration,
+            json!({ "type": "exchange", "pid": 1, "role": role, "local": "127.0.0.1:80", "peer": "127.0.0.1:9", "duration": duration,
                 "time": format!("2026-11-30T23:59:{time}Z"), "phases": { "queue": 0.001, "receive": 0.002 } })
         };
         let before = at("client", "10.000000000", 0.5);
