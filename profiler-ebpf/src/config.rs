@@ -67,6 +67,8 @@ pub struct Config {
     pub regs_ip: u32,
     /// The thread's state in `struct task_struct`, for kernels that do not pass it to `sched_switch`.
     pub task_state: u32,
+    /// The thread's CPU time so far in `struct task_struct` (`se.sum_exec_runtime`).
+    pub task_cpu_time: u32,
     /// 1: `sched_switch` has it as its fourth argument (Linux 5.18 and newer).
     pub switch_state: u32,
     /// 1: the kernel has `bpf_task_pt_regs` (Linux 5.15 and newer).

@@ -10,7 +10,8 @@
 //! * A wait without patience (timeout 0) ends a turn as well: the loop has asked for what is new and will serve it.
 //!   libuv and asyncio wait so for as long as they have work of their own.
 //! * Events may be lost (the kernel runs no program of a classic tracepoint inside another one on the same CPU). A turn
-//!   whose beginning or end was not seen is dropped and counted; one that lost a switch is kept and marked.
+//!   whose beginning or end was not seen is dropped and counted; one that lost a switch is kept and marked. How long a
+//!   thread ran that was not seen to get a CPU back is by the kernel's own count of its CPU time ([`Loop::ran`]).
 
 use crate::turn::{Call, Turn, flag, phase};
 use crate::wait;
@@ -65,6 +66,10 @@ pub struct Loop {
     /// Time and times of that: the loop's events were there, and it could not take them.
     pub late: u64,
     pub lates: u64,
+    /// The thread's CPU time when it last left the CPU, ns.
+    pub cpu_time: u64,
+    /// How long it has run since then, unseen, ns; 0 but for the event at hand.
+    pub unseen: u64,
     /// When the set's owner was last looked up.
     pub claimed: u64,
     /// Waits on other sets since the last on its own.
@@ -79,9 +84,23 @@ pub struct Loop {
     pub pad: [u8; 5],
 }
 
-const _: () = assert!(size_of::<Loop>() == 320);
+const _: () = assert!(size_of::<Loop>() == 336);
 
 impl Loop {
+    /// Before an event that shows the thread running: true when it was not seen to get the CPU, and its CPU time so far
+    /// is to be told by [`Self::ran`].
+    #[inline(always)]
+    pub fn lacks_switch_in(&self) -> bool {
+        self.phase != phase::RUNNING
+    }
+
+    /// The thread's CPU time by now, ns. The kernel brings it up to date at switches and at each tick (`update_curr` in
+    /// kernel/sched/fair.c).
+    #[inline(always)]
+    pub fn ran(&mut self, cpu_time: u64) {
+        self.unseen = cpu_time.saturating_sub(self.cpu_time);
+    }
+
     /// A thread begins a wait: its loop's, or another.
     #[inline(always)]
     pub fn wait_enter(&mut self, kind: u32, set: i32, threshold: u64, now: u64) -> u32 {
@@ -243,7 +262,12 @@ impl Loop {
             return 0;
         }
         self.turn.flags |= flag::UNCERTAIN;
-        self.resume(now);
+        let since = now.saturating_sub(self.unseen);
+        self.unseen = 0;
+        self.resume(since);
+        if self.open != 0 {
+            self.turn.book(phase::RUNNING, &self.call, now);
+        }
         said::SWITCH_LOST
     }
 

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use profiler_ebpf::claim;
-use profiler_ebpf::loops::said;
+use profiler_ebpf::loops::{Loop, said};
 use profiler_ebpf::turn::{Call, call};
 use profiler_ebpf::wait;
 
@@ -34,6 +34,9 @@ fn loop_switch(ctx: RawTracePointContext) -> i32 {
         let l = unsafe { &mut *found };
         let state = state(&ctx, prev);
         let runnable = argument(&ctx, 0) & 0xff != 0 || state == 0;
+        found_running(l, prev);
+        // Up to date here (`__schedule` in kernel/sched/core.c picks the next thread first).
+        l.cpu_time = cpu_time(prev);
         let said = l.switch_out(runnable, || current_call(state), threshold(), now());
         note(said);
         if said & said::TURN != 0 {
@@ -46,6 +49,19 @@ fn loop_switch(ctx: RawTracePointContext) -> i32 {
         note(l.switch_in(now()));
     }
     0
+}
+
+/// What a thread that runs did since it was last seen, if its switch was not.
+#[inline(always)]
+pub(crate) fn found_running(l: &mut Loop, task: u64) {
+    if l.lacks_switch_in() {
+        l.ran(cpu_time(task));
+    }
+}
+
+#[inline(always)]
+fn cpu_time(task: u64) -> u64 {
+    kernel(task + CFG.task_cpu_time() as u64).unwrap_or(0)
 }
 
 /// The state of a thread that leaves the CPU; 0: it could go on (`TASK_RUNNING`).
@@ -123,6 +139,7 @@ fn loop_exit(_ctx: RawTracePointContext) -> i32 {
     let Some(found) = LOOPS.get_ptr_mut(task) else { return 0 };
     // SAFETY: a value of LOOPS, changed only by events of its own thread.
     let l = unsafe { &mut *found };
+    found_running(l, task);
     let said = l.exit(threshold(), now());
     note(said);
     if said & said::TURN != 0 {

@@ -17,6 +17,7 @@ use profiler_ebpf::wait;
 use super::config::CFG;
 use super::maps::{BLANK_LOOP, LOOPS, RING, SETS, TURNS, armed, count};
 use super::memory::now;
+use super::switch::found_running;
 use super::world::wakeup;
 
 /// EBADF, EFAULT, EINVAL of include/uapi/asm-generic/errno-base.h: the call did not wait.
@@ -59,6 +60,7 @@ fn wait_exit(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let result = word(&ctx, 16) as i64;
+    found_running(l, task);
     note(l.wait_exit(kind, NO_WAIT.contains(&result), now()));
     0
 }
@@ -76,6 +78,7 @@ fn enter(kind: u32, set: i32) {
     let Some(found) = LOOPS.get_ptr_mut(task) else { return begin(task, id, kind, set, time) };
     // SAFETY: a value of LOOPS, changed only by events of its own thread.
     let l = unsafe { &mut *found };
+    found_running(l, task);
     let said = l.wait_enter(kind, set, threshold(), time);
     note(said);
     if l.inside == inside::WAIT && time.wrapping_sub(l.claimed) > CLAIM_NS {

@@ -150,6 +150,22 @@ fn a_lost_switch_in_leaves_the_call_its_time() {
     assert_eq!(t.said & said::SWITCH_LOST, said::SWITCH_LOST);
 }
 
+/// For how long it ran unseen is known by its CPU time.
+#[test]
+fn a_lost_switch_in_is_made_good() {
+    for (at_the_end, expected) in [(120, [120, 30, 0]), (0, [0, 150, 0]), (900, [150, 0, 0])] {
+        let mut t = Thread::new();
+        t.ready().preempt().l.cpu_time = 7_000;
+        t.after(150);
+        assert!(t.l.lacks_switch_in());
+        t.l.ran(7_000 + at_the_end);
+        t.wait();
+        assert_eq!((parts(&t.stall()), t.l.turn.flags), (expected, flag::UNCERTAIN));
+        t.after(50).ready().after(10).wait();
+        assert_eq!((t.l.on_cpu, t.l.turn.flags), (expected[0] + 10, 0), "the next is its own");
+    }
+}
+
 #[test]
 fn a_lost_switch_out_is_noticed() {
     let mut t = Thread::new();

@@ -82,6 +82,7 @@ pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
         regs_ip: at("pt_regs", "ip")?,
         // `state` until Linux 5.14.
         task_state: at("task_struct", "__state").or_else(|_| at("task_struct", "state"))?,
+        task_cpu_time: at("task_struct", "se")? + at("sched_entity", "sum_exec_runtime")?,
         // The state came as the fourth argument with Linux 5.18 (include/trace/events/sched.h).
         switch_state: btf.tracepoint_args("sched_switch").is_ok_and(|n| n >= 4).into(),
         task_regs: btf.function_args("bpf_task_pt_regs").is_ok().into(),
