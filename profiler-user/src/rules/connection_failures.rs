@@ -1,9 +1,10 @@
-//! `connection-failures`: connections of a service are refused, time out, cannot leave the host, or are reset in the
-//! middle of an exchange.
+//! `connection-failures`: connections of a service are refused, time out, cannot leave the host, or end in the middle of
+//! an exchange: by a reset, or an HTTP server's FIN.
 //!
 //! Not for one that failed among thousands, for daemons that every program asks after and few hosts run, for the address
-//! of another family that is tried first, for a client that waited for its server at the start and got in, nor for MySQL
-//! connections that the server ends (`server-gone-away`).
+//! of another family that is tried first, for a client that waited for its server at the start and got in, nor for
+//! connections that the server ended while idle and MySQL servers end in any way (`server-gone-away`). A response that
+//! has no other end than the connection's, and a stream, are whole when the server hangs up.
 
 use std::net::IpAddr;
 
@@ -21,7 +22,7 @@ const FAILURES: Threshold = Threshold {
     key: "failures",
     unit: Unit::Count,
     default: 3.0,
-    meaning: "connects to one peer that failed; connections to it that were reset in use",
+    meaning: "connects to one peer that failed; connections to it that it reset or closed in use",
 };
 const SHARE: Threshold = Threshold {
     key: "share",
@@ -52,6 +53,9 @@ const OPTIONAL: &[&str] = &[
 /// Errors of connects that nobody listens for.
 const NOBODY: &[&str] = &["ECONNREFUSED", "ENOENT"];
 
+/// What there is to advise on where a server has hung up: in place of an error's name.
+const HUNG_UP: &str = "hung up";
+
 /// An abstract Unix socket: a name of which programs find out by a connect whether another one has it.
 const ABSTRACT: &str = "unix:@";
 
@@ -68,6 +72,8 @@ struct Failures {
     /// Ended within an exchange by a reset, or for want of an answer.
     resets: u64,
     timeouts: u64,
+    /// HTTP: ended by the server's FIN before the response had its end.
+    hung_up: u64,
     /// Those that there were.
     connections: u64,
 }
@@ -86,6 +92,7 @@ impl Failures {
             attempted: peer.sum(|row| row.attempted),
             resets: peer.sum(|row| row.cut_by.reset).saturating_sub(too_large),
             timeouts: peer.sum(|row| row.cut_by.timeout),
+            hung_up: peer.sum(|row| if row.protocol == "http" { row.cut_by.peer } else { 0 }),
             connections: peer.sum(|row| row.established + row.preexisting),
         };
         if is_optional(peer.address) || has_got_in(peer) || has_other_way(facts, peer, failed) {
@@ -95,12 +102,36 @@ impl Failures {
     }
 
     fn cut(&self) -> u64 {
-        self.resets + self.timeouts
+        self.resets + self.timeouts + self.hung_up
     }
 
     /// The error of most connects.
     fn most(&self) -> &str {
         self.connects.iter().max_by_key(|(_, count)| **count).map_or("", |(name, _)| name)
+    }
+
+    /// What is behind most of it: the error of connects, [`HUNG_UP`], or nothing: resets.
+    fn worst(&self) -> &str {
+        if self.failed >= self.cut() {
+            self.most()
+        } else if self.hung_up > self.resets + self.timeouts {
+            HUNG_UP
+        } else {
+            ""
+        }
+    }
+
+    /// Those that ended in the middle of an exchange: `9 connections were reset`.
+    fn cuts(&self) -> String {
+        let ways = [
+            (self.resets, "reset"),
+            (self.timeouts, "without an answer any more"),
+            (self.hung_up, "closed by the server"),
+        ];
+        let mut ways = ways.into_iter().filter(|(count, _)| *count > 0);
+        let Some((count, how)) = ways.next() else { return String::new() };
+        let first = format!("{} {how}", units::things(count, "connection was", "connections were"));
+        ways.fold(first, |told, (count, how)| format!("{told}, {} {how}", units::count(count)))
     }
 }
 
@@ -187,17 +218,6 @@ impl Rule for ConnectionFailures {
 
 fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failures) -> Said<'a> {
     let (name, window) = (facts.name(peer.service), facts.window.seconds);
-    let cut = match (all.resets, all.timeouts) {
-        (resets, 0) => format!("{} reset", units::things(resets, "connection was", "connections were")),
-        (0, timeouts) => {
-            format!(
-                "{} without an answer any more",
-                units::things(timeouts, "connection was", "connections were")
-            )
-        }
-        (resets, timeouts) => format!("{resets} connections were reset and {timeouts} without an answer"),
-    };
-    let cut = format!("{cut} in the middle of an exchange");
     let title = if all.failed >= all.cut() {
         format!(
             "{name}: {} of {} connects to {} failed: {}",
@@ -206,8 +226,11 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failur
             peer.name(),
             meaning(all.most())
         )
+    } else if all.hung_up > all.resets + all.timeouts {
+        let requests = units::things(all.hung_up, "request", "requests");
+        format!("{name}: {} hung up in the middle of {requests}", peer.name())
     } else {
-        format!("{name}: {cut}, with {}", peer.name())
+        format!("{name}: {} in the middle of an exchange, with {}", all.cuts(), peer.name())
     };
     let mut sentences = Vec::new();
     if all.failed > 0 {
@@ -215,8 +238,9 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failur
     }
     if all.cut() > 0 {
         sentences.push(format!(
-            "Of {}, {cut}; {}.",
+            "Of {}, {} in the middle of an exchange; {}.",
             units::things(all.connections, "connection", "connections"),
+            all.cuts(),
             rate(all.cut(), window)
         ));
     }
@@ -227,6 +251,8 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failur
         ("failures_per_second", json!((all.failed + all.cut()) as f64 / window)),
         ("resets", json!(all.resets)),
         ("timeouts", json!(all.timeouts)),
+        ("hung_up", json!(all.hung_up)),
+        ("cut", json!(all.cut())),
         ("connections", json!(all.connections)),
     ]);
     if all.attempted > 0 {
@@ -237,7 +263,7 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failur
         title,
         detail: sentences.join(" "),
         evidence,
-        advice: advice(if all.failed >= all.cut() { all.most() } else { "" }, peer),
+        advice: advice(all.worst(), peer),
         count: all.failed + all.cut(),
         ..Said::of(rule, facts, peer.service, peer.address)
     }
@@ -264,7 +290,7 @@ fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// What shows more, by the error of most connects; none: they were reset in use.
+/// What shows more, by [`Failures::worst`].
 fn advice(error: &str, peer: &Peer<'_>) -> String {
     let (host, port) = peer.address.rsplit_once(':').unwrap_or((peer.address, ""));
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -297,6 +323,13 @@ fn advice(error: &str, peer: &Peer<'_>) -> String {
             "Look at the socket's rights, the firewall's output rules and the audit log (SELinux, AppArmor)."
                 .into()
         }
+        HUNG_UP => {
+            "The server's log says more for that time: gunicorn `WORKER TIMEOUT` (`--timeout`), a proxy that its own upstream \
+             went away, any a crash or a restart. On its host `journalctl -k | grep -i 'killed process'` shows what the \
+             kernel has killed for want of memory, `coredumpctl list` what crashed. A FIN within microseconds of the \
+             request is its keep-alive timeout."
+                .into()
+        }
         "" | "ECONNRESET" => format!(
             "The peer closed with data unread, crashed, or something between cut it off: look into its log. `tcpdump -ni any \
              'tcp[tcpflags] & tcp-rst != 0 and port {port}'` shows who sends the resets."
@@ -312,7 +345,7 @@ fn advice(error: &str, peer: &Peer<'_>) -> String {
 mod tests {
     use super::super::sample::{findings, judged, pool, with_connections};
     use super::*;
-    use crate::report::{ClosedBy, ConnectionRow};
+    use crate::report::{ClosedBy, ConnectionRow, Role};
 
     fn failing(error: &str, failed: u64, attempted: u64) -> ConnectionRow {
         ConnectionRow {
@@ -366,12 +399,32 @@ mod tests {
         }
     }
 
+    /// A server that closes in the middle of responses: a worker that was killed, say.
+    #[test]
+    fn a_server_that_hangs_up() {
+        let row = cut("http", 9, ClosedBy { peer: 9, ..ClosedBy::default() });
+        let verdict = judged(&with_connections(vec![row.clone()]));
+        let [found] = verdict.found.as_slice() else { panic!("{verdict:#?}") };
+        let title = "uvicorn shop:app: 10.0.0.7:9000 hung up in the middle of 9 requests";
+        assert_eq!((found.finding.id.as_str(), found.finding.title.as_str()), (ID, title));
+        assert_eq!((found.finding.evidence["hung_up"].as_u64(), found.finding.count), (Some(9), 9));
+        assert!(found.finding.advice.contains("WORKER TIMEOUT"), "{}", found.finding.advice);
+        let by = ClosedBy { peer: 4, reset: 3, timeout: 2, ..ClosedBy::default() };
+        let mixed = &findings(&with_connections(vec![cut("http", 9, by)]), ID)[0];
+        let told =
+            "3 connections were reset, 2 without an answer any more, 4 closed by the server in the middle";
+        assert!(mixed.detail.contains(told), "{}", mixed.detail);
+        assert!(mixed.title.contains("3 connections were reset"), "{}", mixed.title);
+    }
+
     /// The nearest healthy ones: one among thousands; the cache of names that this host does not run; the address of
-    /// the other family; a client that breaks off itself; a server that ends idle connections.
+    /// the other family; a client that breaks off itself; a server that ends idle connections, by a reset or a FIN, or
+    /// that hangs up once in hundreds of connections; what a server's own rows say of its clients.
     #[test]
     fn what_fails_and_harms_nobody() {
         let idle = ClosedBy { reset: 9, ..ClosedBy::default() };
         let own = ClosedBy { us: 9, ..ClosedBy::default() };
+        let peers = |count| ClosedBy { peer: count, ..ClosedBy::default() };
         for (what, rows) in [
             ("one of thousands", vec![failing("ECONNREFUSED", 4, 3_000)]),
             ("nscd", vec![at("unix:/var/run/nscd/socket", failing("ENOENT", 600, 600))]),
@@ -383,6 +436,9 @@ mod tests {
                 ],
             ),
             ("broken off", vec![cut("http", 9, own)]),
+            ("idle, by a FIN", vec![ConnectionRow { closed_by: peers(9), ..cut("http", 0, peers(0)) }]),
+            ("one of hundreds", vec![ConnectionRow { established: 400, ..cut("http", 3, peers(3)) }]),
+            ("clients", vec![ConnectionRow { role: Role::Server, ..cut("http", 9, peers(9)) }]),
             ("idle", vec![ConnectionRow { closed_by: idle, ..cut("http", 0, ClosedBy::default()) }]),
         ] {
             let verdict = judged(&with_connections(rows));
