@@ -30,6 +30,11 @@ impl<'a> Peer<'a> {
         Self::all(facts, |row| row.protocol == "mysql")
     }
 
+    /// Those that are HTTP servers.
+    pub(super) fn http(facts: &Facts<'a>) -> Vec<Self> {
+        Self::all(facts, |row| row.protocol == "http")
+    }
+
     pub(super) fn sum(&self, part: impl Fn(&ConnectionRow) -> u64) -> u64 {
         self.rows.iter().map(|row| part(row)).sum()
     }

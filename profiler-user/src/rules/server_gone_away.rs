@@ -1,11 +1,14 @@
-//! `server-gone-away`: a MySQL server ended connections that its client still wanted: idle ones that the client then
-//! wrote to, or ones in use. By whom, as far as the way tells in which they ended.
+//! `server-gone-away`: a server ended connections that its client still wanted. A MySQL server: idle ones that the client
+//! then wrote to, or ones in use; by whom, as far as the way tells in which they ended. An HTTP server: idle ones
+//! ([`keep_alive`]).
 //!
 //! MySQL says error 4031 before it hangs up on an idle connection, MariaDB sends a reset without a word, older servers and
 //! KILL a FIN. What an operator kills is idle for any time, what a timeout ends for whole seconds.
 //!
 //! Not for connections that the server ended and nobody asked for again. Those that a pool has found dead by a ping are
 //! not counted as gone to begin with.
+
+mod keep_alive;
 
 use serde_json::json;
 
@@ -14,7 +17,7 @@ use super::stalled::runtime;
 use super::thresholds::{Threshold, Thresholds, Unit};
 use super::{About, Facts, Rule, Said, Verdict, evidence};
 use crate::output::style::units::{self, duration};
-use crate::report::{Counters, Distribution, ListenerRow, Role, Severity};
+use crate::report::{Counters, Distribution, Finding, ListenerRow, Role, Severity};
 
 pub(super) const ID: &str = "server-gone-away";
 
@@ -82,7 +85,6 @@ impl Ended {
     fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
         let errors = peer.mysql_errors(facts);
         let error = |number: &str| errors.get(number).copied().unwrap_or(0);
-        let failed = failed_connects(facts, peer);
         let unsent = unsent(facts, peer);
         let too_large = error(TOO_LARGE) + unsent;
         Self {
@@ -95,7 +97,7 @@ impl Ended {
             too_large,
             went_down: went_down(facts, peer),
             farewells: peer.counters(|row| &row.farewells),
-            refused: ["ECONNREFUSED", "ENOENT"].iter().filter_map(|name| failed.get(*name)).sum(),
+            refused: refused_connects(facts, peer),
             errors,
         }
     }
@@ -106,7 +108,7 @@ impl Ended {
 
     /// Whether half of the idle ones or more ended so.
     fn mostly(&self, how: &str) -> bool {
-        self.gone > 0 && 2 * self.by.get(how).copied().unwrap_or(0) >= self.by.values().sum()
+        self.gone > 0 && mostly(&self.by, how)
     }
 
     fn said(&self, number: &str) -> bool {
@@ -137,10 +139,16 @@ impl Ended {
     }
 }
 
-/// Connects to the same address that failed, whatever is known of their protocol.
-fn failed_connects(facts: &Facts<'_>, peer: &Peer<'_>) -> Counters {
+/// Whether half of them or more ended so.
+fn mostly(by: &Counters, how: &str) -> bool {
+    2 * by.get(how).copied().unwrap_or(0) >= by.values().sum()
+}
+
+/// Connects to the same address that nobody listened to, whatever is known of their protocol.
+fn refused_connects(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
     let all = Peer::all(facts, |row| row.service == peer.service && row.peer == peer.address);
-    all.first().map(|peer| peer.counters(|row| &row.failed)).unwrap_or_default()
+    let failed = all.first().map(|peer| peer.counters(|row| &row.failed)).unwrap_or_default();
+    ["ECONNREFUSED", "ENOENT"].iter().filter_map(|name| failed.get(*name)).sum()
 }
 
 /// Whether the server, if it is on this host, went down when it ended them.
@@ -219,11 +227,22 @@ impl Rule for ServerGoneAway {
         true
     }
 
+    fn explains(&self, finding: &Finding) -> bool {
+        finding.evidence.get("cause").is_none_or(|cause| cause != keep_alive::KEEP_ALIVE)
+    }
+
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
         for peer in Peer::mysql(facts) {
             let ended = Ended::of(facts, &peer);
             if ended.count() > 0 && ended.count() as f64 >= thresholds.of(ID, &CONNECTIONS) {
                 verdict.add(said(self, facts, &peer, &ended));
+            }
+        }
+        for peer in Peer::http(facts) {
+            if let Some(gone) = keep_alive::Gone::of(facts, &peer)
+                && gone.count as f64 >= thresholds.of(ID, &CONNECTIONS)
+            {
+                verdict.add(keep_alive::said(self, facts, &peer, &gone));
             }
         }
     }
