@@ -6,6 +6,9 @@
 //! connections that the server ended while idle and MySQL servers end in any way (`server-gone-away`). A response that
 //! has no other end than the connection's, and a stream, are whole when the server hangs up.
 
+mod ways;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::json;
@@ -15,6 +18,7 @@ use super::thresholds::{Threshold, Thresholds, Unit};
 use super::{About, Facts, Rule, Said, Verdict, evidence, server_gone_away};
 use crate::output::style::units::{self, rate};
 use crate::report::{Counters, Severity};
+use ways::Ways;
 
 pub(super) const ID: &str = "connection-failures";
 
@@ -53,6 +57,11 @@ const OPTIONAL: &[&str] = &[
 /// Errors of connects that nobody listens for.
 const NOBODY: &[&str] = &["ECONNREFUSED", "ENOENT"];
 
+/// Peers of a service that have a finding each; more are one finding.
+const HANDFUL: usize = 8;
+/// So many of those are named.
+const NAMED: usize = 10;
+
 /// What there is to advise on where a server has hung up: in place of an error's name.
 const HUNG_UP: &str = "hung up";
 
@@ -79,13 +88,15 @@ struct Failures {
 }
 
 impl Failures {
-    fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
+    fn of(facts: &Facts<'_>, peer: &Peer<'_>, ways: &Ways<'_>) -> Self {
         let mut connects = peer.counters(|row| &row.failed);
         if peer.address.starts_with(ABSTRACT) {
             connects.retain(|error, _| !NOBODY.contains(&error.as_str()));
         }
         let failed = connects.values().sum();
-        let too_large = peer.mysql_errors(facts).remove(server_gone_away::TOO_LARGE).unwrap_or(0);
+        let mysql = peer.rows.iter().any(|row| row.protocol == "mysql");
+        let errors = mysql.then(|| peer.mysql_errors(facts));
+        let too_large = errors.and_then(|mut errors| errors.remove(server_gone_away::TOO_LARGE)).unwrap_or(0);
         let all = Self {
             connects,
             failed,
@@ -95,7 +106,7 @@ impl Failures {
             hung_up: peer.sum(|row| if row.protocol == "http" { row.cut_by.peer } else { 0 }),
             connections: peer.sum(|row| row.established + row.preexisting),
         };
-        if is_optional(peer.address) || has_got_in(peer) || has_other_way(facts, peer, failed) {
+        if is_optional(peer.address) || has_got_in(peer) || ways.has_other(peer, failed) {
             return Self { connects: Counters::new(), failed: 0, ..all };
         }
         all
@@ -119,6 +130,30 @@ impl Failures {
         } else {
             ""
         }
+    }
+
+    /// Of several peers.
+    fn sum<T>(crowd: &[(T, Self)]) -> Self {
+        crowd.iter().fold(Self::default(), |mut sum, (_, all)| {
+            for (error, count) in &all.connects {
+                *sum.connects.entry(error.clone()).or_default() += count;
+            }
+            sum.failed += all.failed;
+            sum.attempted += all.attempted;
+            sum.resets += all.resets;
+            sum.timeouts += all.timeouts;
+            sum.hung_up += all.hung_up;
+            sum.connections += all.connections;
+            sum
+        })
+    }
+
+    /// What is too little to judge.
+    fn few(&self) -> String {
+        if self.cut() > 0 {
+            return units::things(self.cut(), "connection was cut", "connections were cut");
+        }
+        format!("{} of {} connects failed ({})", self.failed, self.attempted, listed(&self.connects))
     }
 
     /// Those that ended in the middle of an exchange: `9 connections were reset`.
@@ -149,26 +184,6 @@ fn has_got_in(peer: &Peer<'_>) -> bool {
     })
 }
 
-/// Whether the same was reached by another family's address, as programs do that try all addresses of a name.
-fn has_other_way(facts: &Facts<'_>, peer: &Peer<'_>, failed: u64) -> bool {
-    let Some((family, port)) = family_and_port(peer.address) else { return false };
-    Peer::all(facts, |row| row.service == peer.service).iter().any(|other| {
-        let same_name = match (peer.looked_up(), other.looked_up()) {
-            (Some(one), Some(two)) => one == two,
-            _ => true,
-        };
-        let works = 2 * other.sum(|row| row.established) >= failed;
-        let fits = |(other_family, other_port)| other_family != family && other_port == port;
-        same_name && works && family_and_port(other.address).is_some_and(fits)
-    })
-}
-
-/// Whether it is IPv6, and the port.
-fn family_and_port(address: &str) -> Option<(bool, &str)> {
-    let (host, port) = address.rsplit_once(':').filter(|_| !address.starts_with("unix:"))?;
-    Some((host.starts_with('['), port))
-}
-
 impl Rule for ConnectionFailures {
     fn id(&self) -> &'static str {
         ID
@@ -197,40 +212,105 @@ impl Rule for ConnectionFailures {
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
         let (least, share) = (thresholds.of(ID, &FAILURES), thresholds.of(ID, &SHARE));
         let many = |part: u64, whole: u64| part > 0 && part as f64 >= share * whole as f64;
-        for peer in Peer::all(facts, |_| true) {
-            let all = Failures::of(facts, &peer);
+        let peers = Peer::all(facts, |_| true);
+        let ways = Ways::of(&peers);
+        let (mut failing, mut unclear) = (Crowds::new(), Crowds::new());
+        for peer in &peers {
+            let all = Failures::of(facts, peer, &ways);
             let failed = many(all.failed, all.attempted);
             let cut = many(all.cut(), all.connections);
             if (failed && all.failed as f64 >= least) || (cut && all.cut() as f64 >= least) {
-                verdict.add(said(self, facts, &peer, &all));
+                failing.entry(peer.service).or_default().push((peer, all));
             } else if (failed && all.connections == 0) || cut {
-                let what = if cut {
-                    units::things(all.cut(), "connection was cut", "connections were cut")
-                } else {
-                    format!("{} of {} connects failed ({})", all.failed, all.attempted, listed(&all.connects))
-                };
-                let reason = format!("{what} at {}; it takes {least} to judge", peer.name());
-                verdict.not_enough(self, peer.service, reason);
+                unclear.entry(peer.service).or_default().push((peer, all));
+            }
+        }
+        for (_, crowd) in failing {
+            if crowd.len() > HANDFUL {
+                said_of_many(self, facts, crowd).into_iter().for_each(|said| verdict.add(said));
+                continue;
+            }
+            for (peer, all) in crowd {
+                let said = said(self, facts, peer, &peer.name(), &all);
+                verdict.add(with_peer(said, peer));
+            }
+        }
+        for (service, crowd) in unclear {
+            let reason =
+                |all: &Failures, whom: &str| format!("{} at {whom}; it takes {least} to judge", all.few());
+            if crowd.len() > HANDFUL {
+                let all = Failures::sum(&crowd);
+                verdict.not_enough(self, service, reason(&all, &peers_of(&crowd)) + " at one");
+                continue;
+            }
+            for (peer, all) in crowd {
+                verdict.not_enough(self, service, reason(&all, &peer.name()));
             }
         }
     }
 }
 
-fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failures) -> Said<'a> {
+/// By service: its peers at which something went wrong.
+type Crowds<'a, 'b> = BTreeMap<&'a str, Vec<(&'b Peer<'a>, Failures)>>;
+
+/// `10,000 peers`.
+fn peers_of<T>(crowd: &[T]) -> String {
+    units::things(crowd.len() as u64, "peer", "peers")
+}
+
+/// So many that they are one finding, with the worst by name.
+fn said_of_many<'a>(
+    rule: &'a dyn Rule,
+    facts: &Facts<'a>,
+    mut crowd: Vec<(&Peer<'a>, Failures)>,
+) -> Option<Said<'a>> {
+    crowd.sort_by_key(|(_, all)| std::cmp::Reverse(all.failed + all.cut()));
+    let sum = Failures::sum(&crowd);
+    let (worst, _) = crowd.first()?;
+    let mut said = said(rule, facts, worst, &peers_of(&crowd), &sum);
+    let named = crowd.iter().take(NAMED);
+    let list: Vec<_> = named
+        .clone()
+        .map(|(peer, all)| format!("{} {}x", peer.name(), units::count(all.failed + all.cut())))
+        .collect();
+    let others = crowd.len() - list.len();
+    said.detail.push_str(&format!(" Most at {}", list.join(", ")));
+    if others > 0 {
+        said.detail.push_str(&format!(" and {}", units::things(others as u64, "other", "others")));
+    }
+    said.detail.push('.');
+    let worst: Vec<_> = named
+        .map(|(peer, all)| json!({ "peer": peer.address, "failed": all.failed, "cut": all.cut() }))
+        .collect();
+    said.evidence.insert("peers".into(), json!(crowd.len()));
+    said.evidence.insert("worst".into(), json!(worst));
+    said.subject = "peers".into();
+    Some(said)
+}
+
+/// About one peer.
+fn with_peer<'a>(mut said: Said<'a>, peer: &Peer<'a>) -> Said<'a> {
+    said.evidence.insert("peer".into(), json!(peer.address));
+    said.evidence.extend(peer.looked_up().map(|name| ("peer_name".to_owned(), json!(name))));
+    said
+}
+
+/// What happened at a peer, or at all that are called `whom`.
+fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, whom: &str, all: &Failures) -> Said<'a> {
     let (name, window) = (facts.name(peer.service), facts.window.seconds);
     let title = if all.failed >= all.cut() {
         format!(
             "{name}: {} of {} connects to {} failed: {}",
             units::count(all.failed),
             units::count(all.attempted),
-            peer.name(),
+            whom,
             meaning(all.most())
         )
     } else if all.hung_up > all.resets + all.timeouts {
         let requests = units::things(all.hung_up, "request", "requests");
-        format!("{name}: {} hung up in the middle of {requests}", peer.name())
+        format!("{name}: {} hung up in the middle of {requests}", whom)
     } else {
-        format!("{name}: {} in the middle of an exchange, with {}", all.cuts(), peer.name())
+        format!("{name}: {} in the middle of an exchange, with {}", all.cuts(), whom)
     };
     let mut sentences = Vec::new();
     if all.failed > 0 {
@@ -245,7 +325,6 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failur
         ));
     }
     let mut evidence = evidence([
-        ("peer", json!(peer.address)),
         ("failed", json!(all.connects)),
         ("attempted", json!(all.attempted)),
         ("failures_per_second", json!((all.failed + all.cut()) as f64 / window)),
@@ -258,7 +337,6 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failur
     if all.attempted > 0 {
         evidence.insert("failed_share".into(), json!(all.failed as f64 / all.attempted as f64));
     }
-    evidence.extend(peer.looked_up().map(|name| ("peer_name".to_owned(), json!(name))));
     Said {
         title,
         detail: sentences.join(" "),
@@ -507,6 +585,48 @@ mod tests {
         );
         assert!(found[0].title.ends_with("no such socket (ENOENT)"), "{found:#?}");
         assert!(found[0].advice.contains("ss -xl | grep /run/mysqld/mysqld.sock"), "{}", found[0].advice);
+    }
+
+    /// Thousands of peers: one finding for those that fail often, one word for those that do not; a handful has one
+    /// each.
+    #[test]
+    fn a_crowd_of_peers_is_one_finding() {
+        let host = |n: u64| format!("10.1.{}.{}:{}", n / 250, n % 250, 9000 + n % 3);
+        let row = |n: u64, failed| at(&host(n), failing("ECONNREFUSED", failed, failed));
+        let crowd = |peers: u64, failed: u64, worst| -> Vec<_> {
+            (0..peers).map(|n| row(n, if n == 77 { worst } else { failed })).collect()
+        };
+        let verdict = judged(&with_connections(crowd(10_000, 12, 13)));
+        let [found] = verdict.found.as_slice() else { panic!("{} findings", verdict.found.len()) };
+        let finding = &found.finding;
+        let title =
+            "uvicorn shop:app: 120,001 of 120,001 connects to 10,000 peers failed: refused (ECONNREFUSED)";
+        assert_eq!((finding.title.as_str(), finding.subject.as_str()), (title, "peers"));
+        assert!(finding.detail.contains(&format!("Most at {} 13x, ", host(77))), "{}", finding.detail);
+        assert!(finding.detail.ends_with(" and 9,990 others."), "{}", finding.detail);
+        assert_eq!((finding.evidence["peers"].as_u64(), finding.count), (Some(10_000), 120_001));
+        assert_eq!(finding.evidence["worst"].as_array().map(Vec::len), Some(10));
+        assert_eq!(finding.evidence["worst"][0]["peer"], host(77));
+
+        let verdict = judged(&with_connections(crowd(10_000, 1, 2)));
+        assert_eq!((verdict.found.len(), verdict.undecided.len()), (0, 1));
+        let reason = "10001 of 10001 connects failed (ECONNREFUSED 10001x) at 10,000 peers; it takes 3 to judge at one";
+        assert_eq!(verdict.undecided[0].reason, reason);
+
+        let few = with_connections(crowd(HANDFUL as u64, 12, 12));
+        assert_eq!(findings(&few, ID).len(), HANDFUL);
+    }
+
+    /// Of a crowd, too, those that were reached by the other family's address are none.
+    #[test]
+    fn a_crowd_that_was_reached_the_other_way() {
+        let named = |name: u64, row| ConnectionRow { peer_name: Some(format!("h{name}.example")), ..row };
+        let both = |n: u64| {
+            let v6 = named(n, at(&format!("[2001:db8::{n}]:9000"), failing("ENETUNREACH", 60, 60)));
+            [v6, named(n, at(&format!("10.1.0.{n}:9000"), failing("", 0, 60)))]
+        };
+        let verdict = judged(&with_connections((0..200).flat_map(both).collect()));
+        assert_eq!(verdict, Verdict::default());
     }
 
     #[test]

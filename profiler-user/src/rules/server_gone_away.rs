@@ -82,12 +82,16 @@ struct Ended {
 }
 
 impl Ended {
-    fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
+    /// None where there are none, which is soon said.
+    fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Option<Self> {
         let errors = peer.mysql_errors(facts);
+        if errors.is_empty() && peer.sum(|row| row.gone + row.cut_by.peer) == 0 {
+            return None;
+        }
         let error = |number: &str| errors.get(number).copied().unwrap_or(0);
         let unsent = unsent(facts, peer);
         let too_large = error(TOO_LARGE) + unsent;
-        Self {
+        Some(Self {
             gone: peer.sum(|row| row.gone).saturating_sub(unsent),
             by: peer.counters(|row| &row.gone_by),
             idle: peer.most(|row| row.gone_idle),
@@ -99,7 +103,7 @@ impl Ended {
             farewells: peer.counters(|row| &row.farewells),
             refused: refused_connects(facts, peer),
             errors,
-        }
+        })
     }
 
     fn count(&self) -> u64 {
@@ -233,7 +237,7 @@ impl Rule for ServerGoneAway {
 
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
         for peer in Peer::mysql(facts) {
-            let ended = Ended::of(facts, &peer);
+            let Some(ended) = Ended::of(facts, &peer) else { continue };
             if ended.count() > 0 && ended.count() as f64 >= thresholds.of(ID, &CONNECTIONS) {
                 verdict.add(said(self, facts, &peer, &ended));
             }
