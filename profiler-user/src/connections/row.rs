@@ -30,6 +30,8 @@ pub(super) struct Row {
     pub(super) handshake: Histogram,
     /// How long sessions have been idle in an open transaction, at the most, ns.
     pub(super) transaction: Option<u64>,
+    /// Servers: of those that were cut, whose process ended with them.
+    pub(super) cut_by_exit: u64,
     established: u64,
     preexisting: u64,
     peak: u64,
@@ -221,6 +223,7 @@ impl Row {
         self.busy += other.busy;
         self.idle += other.idle;
         self.cut += other.cut;
+        self.cut_by_exit += other.cut_by_exit;
         self.gone += other.gone;
         self.opening.merge(&other.opening);
         self.begun = self.begun.or(other.begun);
@@ -300,6 +303,7 @@ impl Row {
             last_failed: since_begin(self.last_failed),
             cut: self.cut,
             cut_by: self.cut_by,
+            cut_by_exit: self.cut_by_exit,
             gone: self.gone,
             gone_idle: self.gone_idle.snapshot(),
             gone_at: self.gone_at.snapshot(),

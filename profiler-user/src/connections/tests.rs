@@ -107,6 +107,29 @@ fn many_short_connections_leave_nothing_behind() {
     assert_eq!(stage.table.len(), 0);
 }
 
+/// A worker that crashes with requests in hand; one that hangs up and goes on; clients that leave.
+#[test]
+fn requests_that_went_down_with_their_process() {
+    for (role, end, pid, count) in [
+        (role::SERVER, end::OURS, 42, 2),
+        (role::SERVER, end::ABORTED, 42, 2),
+        (role::SERVER, end::OURS, 41, 0),
+        (role::SERVER, end::PEERS, 42, 0),
+        (role::CLIENT, end::OURS, 42, 0),
+    ] {
+        let mut stage = stage();
+        let life = Life { marks: mark::OPENED | mark::CUT, t_end: 3 * SECOND, end, ..opened() };
+        for number in [1, 2] {
+            feed(&mut stage, &event(what::OPENED, role, number, opened()), Some("app"));
+        }
+        feed(&mut stage, &event(what::CLOSED, role, 1, life), Some("app"));
+        stage.exited(pid);
+        feed(&mut stage, &event(what::CLOSED, role, 2, life), Some("app"));
+        let row = only(&stage);
+        assert_eq!((row.cut, row.cut_by_exit), (2, count), "{role} {end} {pid}");
+    }
+}
+
 #[test]
 fn more_than_there_is_room_for_are_counted_all_the_same() {
     let mut stage = Connections::new(10, 0);

@@ -6,6 +6,7 @@
 //! connections that the server ended while idle and MySQL servers end in any way (`server-gone-away`). A response that
 //! has no other end than the connection's, and a stream, are whole when the server hangs up.
 
+mod served;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,11 @@ const NAMED: usize = 10;
 
 /// What there is to advise on where a server has hung up: in place of an error's name.
 const HUNG_UP: &str = "hung up";
+
+/// Where to look for what ended a server's process, or made it hang up.
+const HANGS_UP: &str = "The server's log says more for that time: gunicorn `WORKER TIMEOUT` (`--timeout`), a proxy that its \
+                        own upstream went away, any a crash or a restart. On its host `journalctl -k | grep -i 'killed \
+                        process'` shows what the kernel has killed for want of memory, `coredumpctl list` what crashed.";
 
 /// An abstract Unix socket: a name of which programs find out by a connect whether another one has it.
 const ABSTRACT: &str = "unix:@";
@@ -235,6 +241,8 @@ impl Rule for ConnectionFailures {
                 verdict.add(with_peer(said, peer));
             }
         }
+        let enough = |cut: u64, connections: u64| many(cut, connections) && cut as f64 >= least;
+        served::judge(self, facts, enough, verdict);
         for (service, crowd) in unclear {
             let reason =
                 |all: &Failures, whom: &str| format!("{} at {whom}; it takes {least} to judge", all.few());
@@ -401,13 +409,7 @@ fn advice(error: &str, peer: &Peer<'_>) -> String {
             "Look at the socket's rights, the firewall's output rules and the audit log (SELinux, AppArmor)."
                 .into()
         }
-        HUNG_UP => {
-            "The server's log says more for that time: gunicorn `WORKER TIMEOUT` (`--timeout`), a proxy that its own upstream \
-             went away, any a crash or a restart. On its host `journalctl -k | grep -i 'killed process'` shows what the \
-             kernel has killed for want of memory, `coredumpctl list` what crashed. A FIN within microseconds of the \
-             request is its keep-alive timeout."
-                .into()
-        }
+        HUNG_UP => format!("{HANGS_UP} A FIN within microseconds of the request is its keep-alive timeout."),
         "" | "ECONNRESET" => format!(
             "The peer closed with data unread, crashed, or something between cut it off: look into its log. `tcpdump -ni any \
              'tcp[tcpflags] & tcp-rst != 0 and port {port}'` shows who sends the resets."

@@ -48,6 +48,7 @@ pub(super) const CONNECTION: &[Field] = &[
     ("last_failed", false, Number),
     ("cut", true, Whole),
     ("cut_by", true, CLOSED_BY),
+    ("cut_by_exit", false, Whole),
     ("gone", true, Whole),
     ("gone_idle", false, Quantiles),
     ("gone_at", false, Quantiles),
