@@ -119,7 +119,9 @@ pub struct Life {
     /// second of them.
     pub turns: u8,
     pub messages: u8,
-    pub pad: [u8; 5],
+    /// MySQL: 1 when what was last written to it, after it was over, asks nothing but whether the server is there.
+    pub validated: u8,
+    pub pad: [u8; 4],
 }
 
 const _: () = assert!(size_of::<Life>() == 120);

@@ -165,6 +165,7 @@ impl Connections {
             what::CLOSED => self.closed(event, subject, service),
             what::FAILED | what::GONE => {
                 let known = self.table.get((event.sk, event.born)).map(|entry| entry.row);
+                let invalid = event.life.validated != 0;
                 let row = known.or_else(|| self.row(subject, service?));
                 let Some(row) = row else { return };
                 let begun = self.begun;
@@ -172,7 +173,8 @@ impl Connections {
                     if event.what == what::FAILED {
                         found.failed(event.life.error)
                     } else {
-                        found.gone(&event.life, begun)
+                        found.gone(&event.life, begun);
+                        found.gone_validated += u64::from(invalid);
                     }
                 }
                 self.tell(event, subject, row);
@@ -230,7 +232,9 @@ impl Connections {
         self.note(key, seen);
         let standing =
             if event.life.t_open == 0 { self.table.take_standing(&ends(event, subject)) } else { None };
+        let mut invalid = event.life.validated != 0;
         let row = if let Some(entry) = self.table.remove(key) {
+            invalid |= entry.invalid;
             self.sign_in(entry.row, &entry, &event.life);
             entry.row
         } else if let Some(before) = standing {
@@ -247,6 +251,7 @@ impl Connections {
         let Some(found) = self.touch(row, event.time) else { return };
         let protocol = if seen == Protocol::Unknown { found.spoken.protocol() } else { seen };
         found.closed(&event.life, protocol, begun);
+        found.gone_validated += u64::from(invalid && event.life.marks & mark::GONE != 0);
         let ours = matches!(event.life.end, end::OURS | end::ABORTED);
         if ours
             && subject.role == Role::Server
@@ -284,6 +289,7 @@ impl Connections {
         }
         let is_sign_in = matches!(&exchange.call, Call::Mysql(MysqlCall { command: "handshake", .. }));
         let idle_in_transaction = entry.transaction(exchange);
+        entry.validated(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
         if let Some(found) = self.touch(row, exchange.times.last) {
             found.exchanges += u64::from(!is_sign_in && exchange.transport_error.is_none());

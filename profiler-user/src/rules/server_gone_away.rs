@@ -12,12 +12,13 @@ mod keep_alive;
 
 use serde_json::json;
 
-use super::peer::{Peer, listed};
+use super::peer::{Peer, errors, listed};
 use super::stalled::runtime;
 use super::thresholds::{Threshold, Thresholds, Unit};
 use super::{About, Facts, Rule, Said, Verdict, evidence};
+use crate::exchange::is_validation;
 use crate::output::style::units::{self, duration};
-use crate::report::{Counters, Distribution, Finding, ListenerRow, Role, Severity};
+use crate::report::{Counters, Distribution, Finding, ListenerRow, MysqlRow, Role, Severity};
 
 pub(super) const ID: &str = "server-gone-away";
 
@@ -88,11 +89,17 @@ impl Ended {
         if errors.is_empty() && peer.sum(|row| row.gone + row.cut_by.peer) == 0 {
             return None;
         }
-        let error = |number: &str| errors.get(number).copied().unwrap_or(0);
+        let (expected, asked) = if validates(facts, peer) {
+            (peer.sum(|row| row.gone_validated), validation_errors(facts, peer))
+        } else {
+            (0, Counters::new())
+        };
+        let of = |errors: &Counters, number: &str| errors.get(number).copied().unwrap_or(0);
+        let error = |number: &str| of(&errors, number) - of(&asked, number);
         let unsent = unsent(facts, peer);
         let too_large = error(TOO_LARGE) + unsent;
         Some(Self {
-            gone: peer.sum(|row| row.gone).saturating_sub(unsent),
+            gone: peer.sum(|row| row.gone).saturating_sub(unsent + expected),
             by: peer.counters(|row| &row.gone_by),
             idle: peer.most(|row| row.gone_idle),
             in_use: peer.sum(|row| row.cut_by.peer).saturating_sub(too_large)
@@ -141,6 +148,26 @@ impl Ended {
             _ => Cause::Unknown,
         }
     }
+}
+
+/// Whether a service asks before it uses a connection: for each validation query there is a statement that wants
+/// something. What clients set and show when they sign in is none.
+fn validates(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
+    let (mut asked, mut wanted) = (0, 0);
+    for row in peer.mysql_rows(facts) {
+        match row.digest_text.as_deref() {
+            Some(text) if is_validation(text) => asked += row.count,
+            Some(text) if !["SET ", "SHOW "].iter().any(|word| text.starts_with(word)) => wanted += row.count,
+            _ => {}
+        }
+    }
+    wanted >= asked
+}
+
+/// Errors that validation queries ended with.
+fn validation_errors(facts: &Facts<'_>, peer: &Peer<'_>) -> Counters {
+    let asked = |row: &&MysqlRow| row.digest_text.as_deref().is_some_and(is_validation);
+    errors(peer.mysql_rows(facts).filter(asked))
 }
 
 /// Whether half of them or more ended so.
@@ -389,7 +416,7 @@ mod tests {
     use super::super::sample::{distribution, findings, judged, listener, pool, with_connections};
     use super::super::{connection_failures, sample};
     use super::*;
-    use crate::report::{ClosedBy, ConnectionRow, MysqlRow, Report};
+    use crate::report::{ClosedBy, ConnectionRow, Report};
 
     fn exactly(count: u64, value: f64) -> Option<Distribution> {
         let d = distribution(count, value);
@@ -522,6 +549,33 @@ mod tests {
         let report = with_connections(vec![refused(killed(2))]);
         let refused = findings(&report, connection_failures::ID);
         assert_eq!(refused[0].explained_by.as_deref(), Some(ID));
+    }
+
+    /// A pool that asks `SELECT 1` before each use has lost nothing; one that asks nothing else means it.
+    #[test]
+    fn validation_queries_expect_it() {
+        let validated = |count| ConnectionRow { gone_validated: count, ..gone("fin", 3, exactly(3, 1.0)) };
+        let statements = |count: u64, text: &str| MysqlRow {
+            service: "shop".into(),
+            peer: Some("10.0.0.9:3306".into()),
+            count,
+            ..crate::output::text::sample::mysql_row("query", Some(text))
+        };
+        for (gone, text, left) in [
+            (3, "SELECT name FROM items WHERE id = ?", 0),
+            (2, "SELECT name FROM items WHERE id = ?", 1),
+            (3, "SET NAMES utf8mb4", 3),
+            (3, "SHOW VARIABLES", 3),
+            (3, "SELECT ?", 3),
+        ] {
+            let mut report = with_connections(vec![validated(gone)]);
+            report.mysql = vec![statements(40, "SELECT ? FROM DUAL"), statements(40, text)];
+            // What MariaDB says to a session that was killed is read as the answer.
+            report.mysql[0].errors = [(KILLED.to_owned(), gone)].into();
+            let left = if left == 3 { left + gone } else { left };
+            let found = findings(&report, ID);
+            assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), left, "{text}: {found:#?}");
+        }
     }
 
     /// A ping that failed takes nothing from what others wrote to.

@@ -50,6 +50,7 @@ pub(super) const CONNECTION: &[Field] = &[
     ("cut_by", true, CLOSED_BY),
     ("cut_by_exit", false, Whole),
     ("gone", true, Whole),
+    ("gone_validated", false, Whole),
     ("gone_idle", false, Quantiles),
     ("gone_at", false, Quantiles),
     ("gone_by", false, Counters),
