@@ -102,9 +102,8 @@ fn ensure_as_planned(done: &Done) -> Result<()> {
     let gone = [GONE_AWAY, LOST, TIMED_OUT];
     let failed = |name: &str, count: usize| notes["failed"] == json!({ name: count });
     let holds = match *case {
-        "idle_mariadb" | "idle_mysql" | "killed_idle" | "restart" | "restart_idle" => {
-            all("before", &[0]) && all("errors", &gone)
-        }
+        "idle_mariadb" | "idle_mysql" | "validated_mariadb" | "validated_mysql" | "killed_idle"
+        | "restart" | "restart_idle" => all("before", &[0]) && all("errors", &gone),
         // MariaDB says why (1317, 1927) or just hangs up.
         "killed_running" => all("errors", &[LOST, GONE_AWAY, 1317, 1927]),
         "refused" => failed("ECONNREFUSED", ATTEMPTS),
@@ -233,8 +232,14 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
     let recording = Recording::start(&[])?;
     let steady = ClientCase::of_mysql("steady", "steady", patient.tcp(), SESSIONS)?;
     // These take a second of waiting each.
-    let idle = [("idle_mariadb", &mariadb), ("idle_mysql", &mysql)].map(|(case, database)| {
-        ClientCase::of_mysql("idle_hang_up", case, database.tcp(), SESSIONS).map(|running| (case, running))
+    let idle = [
+        ("idle_hang_up", "idle_mariadb", &mariadb),
+        ("idle_hang_up", "idle_mysql", &mysql),
+        ("validated", "validated_mariadb", &mariadb),
+        ("validated", "validated_mysql", &mysql),
+    ]
+    .map(|(case, called, database)| {
+        ClientCase::of_mysql(case, called, database.tcp(), SESSIONS).map(|running| (called, running))
     });
     // These some seconds: 2 and 5 by default.
     let idle_http = [

@@ -86,6 +86,22 @@ def idle_hang_up():
 
 
 @case
+def validated():
+    """A pool that asks whether a session is there before it uses it, and replaces those that are not."""
+    wanted = "SELECT name FROM items WHERE id = 1"
+    pool = [sign_in() for _ in range(SETTINGS["count"])]
+    before = [query(session, wanted) for session in pool]
+    found = []
+    for at, session in enumerate(pool):
+        await_hang_up(session._sock)
+        found.append(query(session))
+        pool[at] = sign_in()
+        before.append(query(pool[at], wanted))
+        pool[at].close()
+    return {"before": before, "errors": found}
+
+
+@case
 def killed_idle():
     sessions = [sign_in() for _ in range(SETTINGS["count"])]
     before = [query(session) for session in sessions]
