@@ -43,7 +43,8 @@ pub(super) fn judge(
 
 /// Whether a server's peer may be on another host.
 fn is_elsewhere(peer: &str) -> bool {
-    !peer.starts_with("unix:") && !super::is_loopback(peer.trim_start_matches('[').trim_end_matches(']'))
+    !peer.starts_with("unix:")
+        && !super::advice::is_loopback(peer.trim_start_matches('[').trim_end_matches(']'))
 }
 
 /// Whether clients on this host were hung up on at a port of the service: a container's, say. They say more.
@@ -70,7 +71,7 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, service: &'a str, served: Ser
             ("connections", json!(served.connections)),
             ("failures_per_second", json!(served.cut as f64 / facts.window.seconds)),
         ]),
-        advice: super::HANGS_UP.into(),
+        advice: super::advice::HANGS_UP.into(),
         count: served.cut,
         ..Said::of(rule, facts, service, "clients")
     }

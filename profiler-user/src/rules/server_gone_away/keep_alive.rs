@@ -10,7 +10,7 @@ use serde_json::json;
 use super::super::peer::{Peer, listed};
 use super::super::stalled::runtime;
 use super::super::{Facts, Rule, Said, evidence};
-use super::{mostly, refused_connects, span, went_down, whole, whole_seconds};
+use super::signs::{mostly, refused_connects, span, went_down, whole, whole_seconds};
 use crate::output::style::units;
 use crate::report::{Counters, Distribution};
 
