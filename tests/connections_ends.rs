@@ -7,8 +7,8 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use hostprof_tests::{
-    Address, Admin, CONNECTION_RULES, ClientCase, Database, Engine, HttpClient, Netns, Recording, Report,
-    Shop, process::wait_for, shop::Sessions,
+    Address, Admin, CONNECTION_RULES, ClientCase, Database, Engine, HttpClient, HttpServer, Listen, Netns,
+    Recording, Report, Runtime, Shop, process::wait_for, shop::Sessions,
 };
 use serde_json::{Value, json};
 
@@ -102,9 +102,8 @@ fn ensure_as_planned(done: &Done) -> Result<()> {
     let gone = [GONE_AWAY, LOST, TIMED_OUT];
     let failed = |name: &str, count: usize| notes["failed"] == json!({ name: count });
     let holds = match *case {
-        "idle_mariadb" | "idle_mysql" | "killed_idle" | "restart" | "restart_idle" => {
-            all("before", &[0]) && all("errors", &gone)
-        }
+        "idle_mariadb" | "idle_mysql" | "validated_mariadb" | "validated_mysql" | "killed_idle"
+        | "restart" | "restart_idle" => all("before", &[0]) && all("errors", &gone),
         // MariaDB says why (1317, 1927) or just hangs up.
         "killed_running" => all("errors", &[LOST, GONE_AWAY, 1317, 1927]),
         "refused" => failed("ECONNREFUSED", ATTEMPTS),
@@ -118,6 +117,11 @@ fn ensure_as_planned(done: &Done) -> Result<()> {
         "too_many" => notes["signed_in"] == ALLOWED + 1 && all("errors", &[TOO_MANY]),
         "pool" => notes["mean_wait"].as_f64() > Some(QUERY_MS as f64 / 1e3),
         "steady" => notes["queries"].as_u64() > Some(20),
+        "keep_alive_gunicorn" | "keep_alive_uvicorn" => *notes == json!({ "before": SESSIONS, "after": 0 }),
+        "noticed" => *notes == json!({ "before": SESSIONS, "after": SESSIONS }),
+        "cut" => *notes == json!({ "whole": 0, "half": ATTEMPTS }),
+        "until_closed" => *notes == json!({ "whole": ATTEMPTS, "half": 0 }),
+        "dropped" => *notes == json!({ "begun": ATTEMPTS }),
         _ => false,
     };
     ensure!(holds, "{case} did not go as planned: {notes}");
@@ -148,6 +152,8 @@ fn expected(done: &Done) -> Expected {
             (Some("server-gone-away"), vec![("/cause", json!("max_allowed_packet")), ("/gone", json!(0))])
         }
         "reset_midway" => failed("/resets", ATTEMPTS),
+        "cut" => failed("/hung_up", ATTEMPTS),
+        "keep_alive_gunicorn" | "keep_alive_uvicorn" => gone("keep_alive"),
         "too_many" => (Some("pool-exhausted"), vec![("/errors/1040", json!(TRIED - ALLOWED - 1))]),
         "pool" => (Some("pool-exhausted"), vec![("/ceiling", json!(POOL))]),
         _ => (None, vec![]),
@@ -207,6 +213,13 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
     let resetting = Address::free_port()?.port()?;
     let mut resets = ClientCase::start("serve_resets", "resetting_server", &json!({ "port": resetting }))?;
     resets.at("listening")?;
+    let ending = Address::free_port()?.port()?;
+    let mut ends = ClientCase::start("serve_ends", "ending_server", &json!({ "port": ending }))?;
+    ends.at("listening")?;
+    let servers = [Runtime::GunicornThreads, Runtime::UvicornAsyncio]
+        .map(|runtime| HttpServer::start(runtime, Listen::Tcp));
+    let [gunicorn, uvicorn] = servers;
+    let (gunicorn, uvicorn) = (gunicorn?, uvicorn?);
     let closed = Address::free_port()?.port()?;
 
     let silent = Netns::make(&[])?;
@@ -219,9 +232,30 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
     let recording = Recording::start(&[])?;
     let steady = ClientCase::of_mysql("steady", "steady", patient.tcp(), SESSIONS)?;
     // These take a second of waiting each.
-    let idle = [("idle_mariadb", &mariadb), ("idle_mysql", &mysql)].map(|(case, database)| {
-        ClientCase::of_mysql("idle_hang_up", case, database.tcp(), SESSIONS).map(|running| (case, running))
+    let idle = [
+        ("idle_hang_up", "idle_mariadb", &mariadb),
+        ("idle_hang_up", "idle_mysql", &mysql),
+        ("validated", "validated_mariadb", &mariadb),
+        ("validated", "validated_mysql", &mysql),
+    ]
+    .map(|(case, called, database)| {
+        ClientCase::of_mysql(case, called, database.tcp(), SESSIONS).map(|running| (called, running))
     });
+    // These some seconds: 2 and 5 by default.
+    let idle_http = [
+        ("keep_alive_gunicorn", "keep_alive", &gunicorn),
+        ("keep_alive_uvicorn", "keep_alive", &uvicorn),
+        ("noticed", "noticed", &gunicorn),
+    ]
+    .map(|(called, case, server)| {
+        let port = server.address().port()?;
+        let settings = json!({ "port": port, "path": "/items/1", "count": SESSIONS });
+        ClientCase::start(case, called, &settings).map(|running| (called, running))
+    });
+    let to_ends = |case: &'static str, called: &'static str, path: &str| {
+        let settings = json!({ "port": ending, "path": path, "count": ATTEMPTS });
+        done(called, ClientCase::start(case, called, &settings)?)
+    };
     let start = |netns: Option<&Netns>, case: &'static str, host: &str, port: u16| {
         let settings = json!({ "host": host, "port": port, "count": ATTEMPTS });
         ClientCase::start_in(netns, case, case, &settings)
@@ -235,6 +269,9 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
         done("refused", start(None, "refused", "127.0.0.1", closed)?)?,
         done("no_route", start(Some(&no_route), "no_route", "192.0.2.1", 80)?)?,
         done("reset_midway", start(None, "reset_midway", "127.0.0.1", resetting)?)?,
+        to_ends("cut", "cut", "/half")?,
+        to_ends("cut", "until_closed", "/until_closed")?,
+        to_ends("dropped", "dropped", "/whole")?,
         done("too_many", ClientCase::of_mysql("too_many", "too_many", strict.tcp(), TRIED)?)?,
         killed("killed_idle", &patient, &mut admin)?,
         killed("killed_running", &patient, &mut admin)?,
@@ -242,7 +279,7 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
     let mut ports = start(Some(&few_ports), "no_ports", "127.0.0.1", 8080)?;
     ports.pass("held")?;
     all.push(done("no_ports", ports)?);
-    for started in idle {
+    for started in idle.into_iter().chain(idle_http) {
         let (case, running) = started?;
         all.push(done(case, running)?);
     }
@@ -257,6 +294,13 @@ fn each_end_is_told_by_its_own_rule() -> Result<()> {
 
     judge_all(&report, &all)?;
     servers_are_blamed_for_nothing(&report, &[&mariadb, &mysql])?;
+    for pids in [gunicorn.pids(), uvicorn.pids(), vec![ends.pid()]] {
+        let found = report.found(&CONNECTION_RULES, &pids);
+        ensure!(found.is_empty(), "{found:#?}");
+    }
+    gunicorn.stop()?;
+    uvicorn.stop()?;
+    ends.stop()?;
     resets.stop()?;
     full.stop()?;
     for database in [mariadb, mysql, patient, strict] {

@@ -119,7 +119,9 @@ pub struct Life {
     /// second of them.
     pub turns: u8,
     pub messages: u8,
-    pub pad: [u8; 5],
+    /// MySQL: 1 when what was last written to it, after it was over, asks nothing but whether the server is there.
+    pub validated: u8,
+    pub pad: [u8; 4],
 }
 
 const _: () = assert!(size_of::<Life>() == 120);
@@ -260,6 +262,21 @@ impl Conn {
             && self.life.was_ended()
             && (self.state == state::REQUEST || self.state == state::RESPONSE)
             && self.record.request.t_start > self.life.t_end
+    }
+
+    /// TCP goes from `old` to CLOSE without an error. From CLOSE_WAIT it does so where its process closes it with data
+    /// unread (`__tcp_close` in net/ipv4/tcp.c; a close after the last byte goes by LAST_ACK): the rest of the HTTP
+    /// response may be there, it is the client that does not want it.
+    #[inline(always)]
+    pub fn drops(&mut self, old: u8, error: u8) {
+        let dropped = old == tcp::CLOSE_WAIT && error == 0;
+        if dropped
+            && self.record.proto == proto::HTTP
+            && self.state != state::IDLE
+            && !self.is_begun_too_late()
+        {
+            self.life.end = end::ABORTED;
+        }
     }
 
     /// Writes the event as it leaves. Field by field: it would take half of a program's stack.

@@ -92,6 +92,14 @@ pub struct MysqlCall {
     pub in_transaction: Option<bool>,
 }
 
+/// Whether a statement asks nothing but whether the server is there: `SELECT 1`, `SELECT 1 FROM DUAL`. In goes its text
+/// without literals.
+pub fn is_validation(digest_text: &str) -> bool {
+    digest_text
+        .strip_prefix("SELECT ?")
+        .is_some_and(|rest| rest.is_empty() || rest.eq_ignore_ascii_case(" FROM DUAL"))
+}
+
 /// The server's error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MysqlError {

@@ -371,8 +371,15 @@ pub struct ConnectionRow {
     pub cut: u64,
     #[serde(default)]
     pub cut_by: ClosedBy,
+    /// Servers: of those that the service itself cut, the ones whose process ended within 2 s: it crashed, was killed, or
+    /// was stopped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cut_by_exit: u64,
     /// Clients: the server ended them, and the client then wrote to them.
     pub gone: u64,
+    /// MySQL: of those, the ones to which nothing but `SELECT 1` was written, as pools do to find out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gone_validated: u64,
     /// How long those had been idle when the server ended them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_idle: Option<Distribution>,

@@ -60,10 +60,10 @@ def query(session, sql="SELECT 1"):
         return error.args[0]
 
 
-def await_hang_up(session):
+def await_hang_up(connection):
     """Waits until the other end has closed, without reading or writing."""
     poll = select.poll()
-    poll.register(session._sock, select.POLLRDHUP)
+    poll.register(connection, select.POLLRDHUP)
     poll.poll()
 
 
@@ -72,7 +72,7 @@ def hung_up_on(sessions):
     used = time.monotonic()
     idle = []
     for session in sessions:
-        await_hang_up(session)
+        await_hang_up(session._sock)
         idle.append(time.monotonic() - used)
     return {"idle": idle, "errors": [query(session) for session in sessions]}
 
@@ -83,6 +83,22 @@ def idle_hang_up():
     sessions = [sign_in() for _ in range(SETTINGS["count"])]
     before = [query(session) for session in sessions]
     return hung_up_on(sessions) | {"before": before}
+
+
+@case
+def validated():
+    """A pool that asks whether a session is there before it uses it, and replaces those that are not."""
+    wanted = "SELECT name FROM items WHERE id = 1"
+    pool = [sign_in() for _ in range(SETTINGS["count"])]
+    before = [query(session, wanted) for session in pool]
+    found = []
+    for at, session in enumerate(pool):
+        await_hang_up(session._sock)
+        found.append(query(session))
+        pool[at] = sign_in()
+        before.append(query(pool[at], wanted))
+        pool[at].close()
+    return {"before": before, "errors": found}
 
 
 @case
@@ -290,6 +306,63 @@ def reset_midway():
     return failures(ask)
 
 
+def is_answered(connection):
+    try:
+        return request(connection, SETTINGS["path"]) > 0
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+@case
+def keep_alive():
+    """Connections that the server closes for want of use; a client that does not look writes to them."""
+    connections = [connect() for _ in range(SETTINGS["count"])]
+    before = sum(is_answered(connection) for connection in connections)
+    for connection in connections:
+        await_hang_up(connection)
+    return {"before": before, "after": sum(is_answered(connection) for connection in connections)}
+
+
+@case
+def noticed():
+    """The same by a client that looks, and opens others."""
+    connections = [connect() for _ in range(SETTINGS["count"])]
+    before = sum(is_answered(connection) for connection in connections)
+    for at, connection in enumerate(connections):
+        await_hang_up(connection)
+        connection.close()
+        connections[at] = connect()
+    after = sum(is_answered(connection) for connection in connections)
+    for connection in connections:
+        connection.close()
+    return {"before": before, "after": after}
+
+
+@case
+def cut():
+    """Requests that each have a connection of their own: how many had a whole answer, and how many half of one."""
+    whole, half = 0, 0
+    for _ in range(SETTINGS["count"]):
+        with contextlib.closing(connect()) as connection:
+            try:
+                whole += request(connection, SETTINGS["path"]) > 0
+            except http.client.IncompleteRead:
+                half += 1
+    return {"whole": whole, "half": half}
+
+
+@case
+def dropped():
+    """A client that looks at the beginning of each answer, and closes though the rest is there."""
+    begun = 0
+    for _ in range(SETTINGS["count"]):
+        with contextlib.closing(connect()) as connection:
+            connection.sendall(f"GET {SETTINGS['path']} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            begun += connection.recv(64).startswith(b"HTTP/1.1 200")
+            await_hang_up(connection)
+    return {"begun": begun}
+
+
 @case
 def no_ports():
     """More connections to one address than there are ports for."""
@@ -396,6 +469,23 @@ def serve_resets():
         while unread(connection):
             time.sleep(0.001)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+
+@case
+def serve_ends():
+    """Answers one request of a connection, and closes: with half of what it announces (/half), all of it (/whole), or
+    without a word on how much that is (/until_closed)."""
+    listener = socket.create_server(address(), backlog=128)
+    say(at="listening")
+    while True:
+        connection, _ = listener.accept()
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(65536)
+        length = b"" if b"GET /until_closed" in head else b"Content-Length: 20000\r\n"
+        body = b"x" * (10_000 if b"GET /half" in head else 20_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n%sConnection: close\r\n\r\n%s" % (length, body))
         connection.close()
 
 

@@ -226,8 +226,10 @@ fn over(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> Buffer) {
     let idle = c.state != state::REQUEST && c.life.was_ended();
     if send && c.record.role == role::CLIENT && c.record.proto != proto::IGNORED && idle {
         // What is written to an idle connection that the server has ended, and wants something.
-        if c.record.proto != proto::MYSQL || !is_idle_talk(buffer()) {
+        let (mysql, b) = (c.record.proto == proto::MYSQL, buffer());
+        if !mysql || !is_idle_talk(&b) {
             c.life.marks |= life_mark::GONE;
+            c.life.validated = (mysql && is_validation(&b)) as u8;
         }
     }
     machine::end(c, &mut Kernel(core::ptr::null_mut()), (-ret) as u8, time);
@@ -254,7 +256,26 @@ fn unused(sk: u64) {
 
 /// True for MySQL's COM_QUIT, and for COM_PING, which asks whether the server is there.
 #[inline(always)]
-fn is_idle_talk(b: Buffer) -> bool {
-    let from = if b.iov == 0 { b.buf } else { user::<u64>(b.iov).unwrap_or(0) };
-    matches!(user::<[u8; 5]>(from), Some([1, 0, 0, 0, command::QUIT | command::PING]))
+fn is_idle_talk(b: &Buffer) -> bool {
+    matches!(user::<[u8; 5]>(first(b)), Some([1, 0, 0, 0, command::QUIT | command::PING]))
+}
+
+/// True for `SELECT 1` as pools send it to find out whether the server is there; of clients that may send query
+/// attributes it has none of them.
+#[inline(always)]
+fn is_validation(b: &Buffer) -> bool {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let text = match user::<[u8; 5]>(first(b)) {
+        Some([9, 0, 0, 0, command::QUERY]) => 5,
+        Some([11, 0, 0, 0, command::QUERY]) => 7,
+        _ => return false,
+    };
+    user::<[u8; 8]>(first(b) + text)
+        .is_some_and(|text| u64::from_ne_bytes(text) | LOWER == u64::from_ne_bytes(*b"select 1") | LOWER)
+}
+
+/// Where the bytes are, or the first of them.
+#[inline(always)]
+fn first(b: &Buffer) -> u64 {
+    if b.iov == 0 { b.buf } else { user::<u64>(b.iov).unwrap_or(0) }
 }

@@ -44,6 +44,7 @@ fn set_state(ctx: RawTracePointContext) -> i32 {
         let orphan = new == tcp::CLOSE && connection::is_orphan(sk);
         if new == tcp::CLOSE {
             let error = kernel::<u32>(sk + CFG.sock_err() as u64).unwrap_or(0) as u8;
+            c.drops(old, error);
             closes(c, error, time, orphan);
         }
         if is_new || orphan {

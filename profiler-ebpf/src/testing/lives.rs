@@ -125,6 +125,36 @@ fn a_command_after_the_servers_end_is_too_late_a_goodbye_and_a_ping_are_not() {
     }
 }
 
+/// The server has said all and closed. A client that closes without reading it drops it itself; one that has read what
+/// there is was cut off, and so was one that is reset.
+#[test]
+fn a_response_that_the_client_drops_is_not_cut_by_the_server() {
+    let half = &REPLY[..REPLY.len() - 1];
+    for (old, error, answer, end) in [
+        (tcp::CLOSE_WAIT, 0, half, end::ABORTED),
+        (tcp::CLOSE_WAIT, 0, "", end::ABORTED),
+        (tcp::LAST_ACK, 0, half, end::PEERS),
+        (tcp::CLOSE_WAIT, 32, half, end::PEERS),
+        (tcp::CLOSE_WAIT, 0, REPLY, end::PEERS),
+    ] {
+        let mut wire = Wire::new(End::Client);
+        wire.ask(GET).answer(answer);
+        let time = wire.time + 500;
+        wire.conn.life.state(tcp::CLOSE_WAIT, 0, time);
+        wire.conn.drops(old, error);
+        wire.conn.life.state(tcp::CLOSE, error, time);
+        assert_eq!(wire.conn.life.end, end, "{old} {error} {answer:?}");
+    }
+    // It was asked too late: nothing of the answer can be there.
+    let mut wire = Wire::new(End::Client);
+    wire.ask(GET).answer(REPLY);
+    let time = wire.time + 500;
+    wire.conn.life.state(tcp::CLOSE_WAIT, 0, time);
+    wire.ask(GET);
+    wire.conn.drops(tcp::CLOSE_WAIT, 0);
+    assert_eq!((wire.conn.life.end, wire.conn.is_begun_too_late()), (end::PEERS, true));
+}
+
 /// Encrypted bytes of some length.
 const SECRET: [u8; 40] = [0x17; 40];
 

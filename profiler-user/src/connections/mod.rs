@@ -7,6 +7,7 @@
 pub mod address;
 pub mod cpu;
 pub mod errno;
+mod exits;
 pub mod handshake;
 mod listener;
 mod listeners;
@@ -25,13 +26,14 @@ mod tests;
 use std::sync::Arc;
 
 use profiler_ebpf::conn::Conn;
-use profiler_ebpf::life::{Event, Life, mark, what};
+use profiler_ebpf::life::{Event, Life, end, mark, what};
 use profiler_ebpf::record::{Record, role};
 
 use crate::aggregate::Series;
 use crate::exchange::{Call, Exchange, MysqlCall, seconds};
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
+use exits::Exits;
 use listeners::Listeners;
 use protocol::Protocol;
 use rows::{Key, Rows};
@@ -80,6 +82,7 @@ pub struct Connections {
     table: Table,
     rows: Rows,
     listeners: Listeners,
+    exits: Exits,
     /// Whether somebody takes what is told.
     pub telling: bool,
     told: Vec<Told>,
@@ -95,6 +98,7 @@ impl Connections {
             table: Table::new(most),
             rows: Rows::default(),
             listeners: Listeners::default(),
+            exits: Exits::default(),
             telling: false,
             told: Vec::new(),
             untold: 0,
@@ -155,11 +159,13 @@ impl Connections {
     /// Something has happened to a connection. `service` is that of the process that has it: None where it is not
     /// wanted, or nobody is known to.
     pub fn event(&mut self, event: &Event, subject: &Subject, service: Option<Arc<str>>) {
+        self.exits.at(event.time);
         match event.what {
             what::OPENED => self.opened(event, subject, service),
             what::CLOSED => self.closed(event, subject, service),
             what::FAILED | what::GONE => {
                 let known = self.table.get((event.sk, event.born)).map(|entry| entry.row);
+                let invalid = event.life.validated != 0;
                 let row = known.or_else(|| self.row(subject, service?));
                 let Some(row) = row else { return };
                 let begun = self.begun;
@@ -167,7 +173,8 @@ impl Connections {
                     if event.what == what::FAILED {
                         found.failed(event.life.error)
                     } else {
-                        found.gone(&event.life, begun)
+                        found.gone(&event.life, begun);
+                        found.gone_validated += u64::from(invalid);
                     }
                 }
                 self.tell(event, subject, row);
@@ -225,7 +232,9 @@ impl Connections {
         self.note(key, seen);
         let standing =
             if event.life.t_open == 0 { self.table.take_standing(&ends(event, subject)) } else { None };
+        let mut invalid = event.life.validated != 0;
         let row = if let Some(entry) = self.table.remove(key) {
+            invalid |= entry.invalid;
             self.sign_in(entry.row, &entry, &event.life);
             entry.row
         } else if let Some(before) = standing {
@@ -242,7 +251,23 @@ impl Connections {
         let Some(found) = self.touch(row, event.time) else { return };
         let protocol = if seen == Protocol::Unknown { found.spoken.protocol() } else { seen };
         found.closed(&event.life, protocol, begun);
+        found.gone_validated += u64::from(invalid && event.life.marks & mark::GONE != 0);
+        let ours = matches!(event.life.end, end::OURS | end::ABORTED);
+        if ours
+            && subject.role == Role::Server
+            && event.life.marks & mark::CUT != 0
+            && self.exits.cut(event.life.pid, row)
+        {
+            self.cut_by_exit(row);
+        }
         self.tell(event, subject, row);
+    }
+
+    /// A server's process has ended in the middle of an exchange.
+    fn cut_by_exit(&mut self, row: u32) {
+        if let Some(row) = self.rows.get(row) {
+            row.cut_by_exit += 1;
+        }
     }
 
     /// A finished exchange. Adds to it what only its connection tells.
@@ -264,6 +289,7 @@ impl Connections {
         }
         let is_sign_in = matches!(&exchange.call, Call::Mysql(MysqlCall { command: "handshake", .. }));
         let idle_in_transaction = entry.transaction(exchange);
+        entry.validated(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
         if let Some(found) = self.touch(row, exchange.times.last) {
             found.exchanges += u64::from(!is_sign_in && exchange.transport_error.is_none());
@@ -488,6 +514,7 @@ impl Connections {
     /// The survey is over. Connections that the kernel's table has not had for a while are gone, unheard.
     pub fn surveyed(&mut self, now: u64) {
         let begun = self.begun;
+        self.exits.at(now);
         self.listeners.each().for_each(|listener| listener.surveyed(now, begun));
         for lost in self.table.surveyed() {
             if let Some(row) = self.rows.get(lost) {
@@ -534,6 +561,9 @@ impl Connections {
     /// A process has ended: it works for nobody any more.
     pub fn exited(&mut self, pid: u32) {
         self.listeners.each().for_each(|listener| listener.left(pid));
+        for row in self.exits.ended(pid) {
+            self.cut_by_exit(row);
+        }
     }
 
     /// The processes that work for listeners.

@@ -30,6 +30,10 @@ pub(super) struct Row {
     pub(super) handshake: Histogram,
     /// How long sessions have been idle in an open transaction, at the most, ns.
     pub(super) transaction: Option<u64>,
+    /// MySQL clients: of those that were gone, the ones that were found so by a validation query.
+    pub(super) gone_validated: u64,
+    /// Servers: of those that were cut, whose process ended with them.
+    pub(super) cut_by_exit: u64,
     established: u64,
     preexisting: u64,
     peak: u64,
@@ -221,7 +225,9 @@ impl Row {
         self.busy += other.busy;
         self.idle += other.idle;
         self.cut += other.cut;
+        self.cut_by_exit += other.cut_by_exit;
         self.gone += other.gone;
+        self.gone_validated += other.gone_validated;
         self.opening.merge(&other.opening);
         self.begun = self.begun.or(other.begun);
         self.first_established = first(self.first_established, other.first_established);
@@ -300,7 +306,9 @@ impl Row {
             last_failed: since_begin(self.last_failed),
             cut: self.cut,
             cut_by: self.cut_by,
+            cut_by_exit: self.cut_by_exit,
             gone: self.gone,
+            gone_validated: self.gone_validated,
             gone_idle: self.gone_idle.snapshot(),
             gone_at: self.gone_at.snapshot(),
             gone_by: self.gone_by.clone(),

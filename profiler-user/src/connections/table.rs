@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use super::DEADLOCK;
 use super::address::Ends;
 use super::protocol::Protocol;
-use crate::exchange::{Call, Exchange};
+use crate::exchange::{Call, Exchange, is_validation};
 use crate::report::Role;
 
 /// A connection's identity: the socket's address in the kernel, and when it was first seen.
@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) served: bool,
     /// Its sign-in is in its row.
     pub(super) signed_in: bool,
+    /// MySQL: its last command was a validation query that failed.
+    pub(super) invalid: bool,
     /// MySQL: since when the session has been idle in an open transaction, ns.
     in_transaction: Option<u64>,
     /// Number of the survey that saw it last.
@@ -71,9 +73,18 @@ impl Entry {
             pid: 0,
             served: false,
             signed_in: false,
+            invalid: false,
             in_transaction: None,
             seen: 0,
         }
+    }
+
+    /// Notes whether a validation query has failed.
+    pub(super) fn validated(&mut self, exchange: &Exchange) {
+        let Call::Mysql(call) = &exchange.call else { return };
+        let failed = exchange.transport_error.is_some() || call.error.is_some();
+        let asked = call.digest_text.as_deref().is_some_and(is_validation);
+        self.invalid = failed && asked && exchange.role == Role::Client;
     }
 
     /// Notes whether a command has left a transaction open. Returns for how long the session had been idle in one

@@ -107,6 +107,56 @@ fn many_short_connections_leave_nothing_behind() {
     assert_eq!(stage.table.len(), 0);
 }
 
+/// A pool that asks first, over a connection that the server has ended: by an exchange that failed, or by what the kernel
+/// half has seen of a write.
+#[test]
+fn what_a_validation_query_found_gone() {
+    for (text, validated, error, count) in [
+        ("SELECT ?", 0, Some("ECONNRESET"), 1),
+        ("SELECT ? FROM dual", 0, Some("closed"), 1),
+        ("SELECT ?", 0, None, 0),
+        ("SELECT ? + ?", 0, Some("ECONNRESET"), 0),
+        ("SELECT a FROM t", 1, None, 1),
+    ] {
+        let mut stage = stage();
+        let open = event(what::OPENED, role::CLIENT, 5, opened());
+        feed(&mut stage, &open, Some("app"));
+        let mut asked = mysql(Role::Client, 3 * SECOND, 4 * SECOND, None);
+        asked.transport_error = error.map(Into::into);
+        if let Call::Mysql(call) = &mut asked.call {
+            call.digest_text = Some(text.into());
+        }
+        stage.exchange(&record(&open), &mut asked);
+        let life = Life { marks: mark::OPENED | mark::GONE, validated, end: end::PEERS, ..opened() };
+        feed(&mut stage, &event(what::CLOSED, role::CLIENT, 5, life), Some("app"));
+        let row = only(&stage);
+        assert_eq!((row.gone, row.gone_validated), (1, count), "{text}");
+    }
+}
+
+/// A worker that crashes with requests in hand; one that hangs up and goes on; clients that leave.
+#[test]
+fn requests_that_went_down_with_their_process() {
+    for (role, end, pid, count) in [
+        (role::SERVER, end::OURS, 42, 2),
+        (role::SERVER, end::ABORTED, 42, 2),
+        (role::SERVER, end::OURS, 41, 0),
+        (role::SERVER, end::PEERS, 42, 0),
+        (role::CLIENT, end::OURS, 42, 0),
+    ] {
+        let mut stage = stage();
+        let life = Life { marks: mark::OPENED | mark::CUT, t_end: 3 * SECOND, end, ..opened() };
+        for number in [1, 2] {
+            feed(&mut stage, &event(what::OPENED, role, number, opened()), Some("app"));
+        }
+        feed(&mut stage, &event(what::CLOSED, role, 1, life), Some("app"));
+        stage.exited(pid);
+        feed(&mut stage, &event(what::CLOSED, role, 2, life), Some("app"));
+        let row = only(&stage);
+        assert_eq!((row.cut, row.cut_by_exit), (2, count), "{role} {end} {pid}");
+    }
+}
+
 #[test]
 fn more_than_there_is_room_for_are_counted_all_the_same() {
     let mut stage = Connections::new(10, 0);

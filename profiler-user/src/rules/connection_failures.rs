@@ -1,19 +1,27 @@
-//! `connection-failures`: connections of a service are refused, time out, cannot leave the host, or are reset in the
-//! middle of an exchange.
+//! `connection-failures`: connections of a service are refused, time out, cannot leave the host, or end in the middle of
+//! an exchange: by a reset, or an HTTP server's FIN.
 //!
 //! Not for one that failed among thousands, for daemons that every program asks after and few hosts run, for the address
-//! of another family that is tried first, for a client that waited for its server at the start and got in, nor for MySQL
-//! connections that the server ends (`server-gone-away`).
+//! of another family that is tried first, for a client that waited for its server at the start and got in, nor for
+//! connections that the server ended while idle and MySQL servers end in any way (`server-gone-away`). A response that
+//! has no other end than the connection's, and a stream, are whole when the server hangs up.
 
-use std::net::IpAddr;
+mod advice;
+mod failures;
+mod served;
+#[cfg(test)]
+mod tests;
+mod told;
+mod ways;
 
-use serde_json::json;
-
-use super::peer::{Peer, listed};
+use super::peer::Peer;
 use super::thresholds::{Threshold, Thresholds, Unit};
-use super::{About, Facts, Rule, Said, Verdict, evidence, server_gone_away};
-use crate::output::style::units::{self, rate};
-use crate::report::{Counters, Severity};
+use super::{About, Facts, Rule, Verdict, server_gone_away};
+use crate::report::Severity;
+use failures::Failures;
+pub(crate) use failures::is_optional;
+use told::Crowds;
+use ways::Ways;
 
 pub(super) const ID: &str = "connection-failures";
 
@@ -21,7 +29,7 @@ const FAILURES: Threshold = Threshold {
     key: "failures",
     unit: Unit::Count,
     default: 3.0,
-    meaning: "connects to one peer that failed; connections to it that were reset in use",
+    meaning: "connects to one peer that failed; connections to it that it reset or closed in use",
 };
 const SHARE: Threshold = Threshold {
     key: "share",
@@ -30,113 +38,8 @@ const SHARE: Threshold = Threshold {
     meaning: "of those tried; of those that there were",
 };
 
-/// Unix sockets of daemons that libraries ask after, whether they run or not.
-const OPTIONAL: &[&str] = &[
-    "unix:/dev/log",
-    "unix:/run/avahi-daemon/",
-    "unix:/run/dbus/",
-    "unix:/run/nscd/",
-    "unix:/run/pcscd/",
-    "unix:/run/systemd/",
-    "unix:/run/user/",
-    "unix:/run/uuidd/",
-    "unix:/tmp/.X11-unix/",
-    "unix:@/tmp/.X11-unix/",
-    "unix:/var/lib/sss/",
-    "unix:/var/run/avahi-daemon/",
-    "unix:/var/run/dbus/",
-    "unix:/var/run/nscd/",
-    "unix:/var/run/uuidd/",
-];
-
-/// Errors of connects that nobody listens for.
-const NOBODY: &[&str] = &["ECONNREFUSED", "ENOENT"];
-
-/// An abstract Unix socket: a name of which programs find out by a connect whether another one has it.
-const ABSTRACT: &str = "unix:@";
-
 #[derive(Debug)]
 pub(super) struct ConnectionFailures;
-
-/// What went wrong with the connections to one peer.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Failures {
-    /// Connects, by the error's name.
-    connects: Counters,
-    failed: u64,
-    attempted: u64,
-    /// Ended within an exchange by a reset, or for want of an answer.
-    resets: u64,
-    timeouts: u64,
-    /// Those that there were.
-    connections: u64,
-}
-
-impl Failures {
-    fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
-        let mut connects = peer.counters(|row| &row.failed);
-        if peer.address.starts_with(ABSTRACT) {
-            connects.retain(|error, _| !NOBODY.contains(&error.as_str()));
-        }
-        let failed = connects.values().sum();
-        let too_large = peer.mysql_errors(facts).remove(server_gone_away::TOO_LARGE).unwrap_or(0);
-        let all = Self {
-            connects,
-            failed,
-            attempted: peer.sum(|row| row.attempted),
-            resets: peer.sum(|row| row.cut_by.reset).saturating_sub(too_large),
-            timeouts: peer.sum(|row| row.cut_by.timeout),
-            connections: peer.sum(|row| row.established + row.preexisting),
-        };
-        if is_optional(peer.address) || has_got_in(peer) || has_other_way(facts, peer, failed) {
-            return Self { connects: Counters::new(), failed: 0, ..all };
-        }
-        all
-    }
-
-    fn cut(&self) -> u64 {
-        self.resets + self.timeouts
-    }
-
-    /// The error of most connects.
-    fn most(&self) -> &str {
-        self.connects.iter().max_by_key(|(_, count)| **count).map_or("", |(name, _)| name)
-    }
-}
-
-/// Whether an address is of a daemon that libraries ask after, whether it runs or not.
-pub(crate) fn is_optional(address: &str) -> bool {
-    OPTIONAL.iter().any(|path| address.starts_with(path))
-}
-
-/// Whether all attempts that failed came before the first that did not: a client that waited for its server.
-fn has_got_in(peer: &Peer<'_>) -> bool {
-    let mut failing = peer.rows.iter().filter(|row| !row.failed.is_empty());
-    failing.all(|row| match (row.first_established, row.last_failed) {
-        (Some(first), Some(last)) => first > last,
-        _ => false,
-    })
-}
-
-/// Whether the same was reached by another family's address, as programs do that try all addresses of a name.
-fn has_other_way(facts: &Facts<'_>, peer: &Peer<'_>, failed: u64) -> bool {
-    let Some((family, port)) = family_and_port(peer.address) else { return false };
-    Peer::all(facts, |row| row.service == peer.service).iter().any(|other| {
-        let same_name = match (peer.looked_up(), other.looked_up()) {
-            (Some(one), Some(two)) => one == two,
-            _ => true,
-        };
-        let works = 2 * other.sum(|row| row.established) >= failed;
-        let fits = |(other_family, other_port)| other_family != family && other_port == port;
-        same_name && works && family_and_port(other.address).is_some_and(fits)
-    })
-}
-
-/// Whether it is IPv6, and the port.
-fn family_and_port(address: &str) -> Option<(bool, &str)> {
-    let (host, port) = address.rsplit_once(':').filter(|_| !address.starts_with("unix:"))?;
-    Some((host.starts_with('['), port))
-}
 
 impl Rule for ConnectionFailures {
     fn id(&self) -> &'static str {
@@ -166,297 +69,28 @@ impl Rule for ConnectionFailures {
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
         let (least, share) = (thresholds.of(ID, &FAILURES), thresholds.of(ID, &SHARE));
         let many = |part: u64, whole: u64| part > 0 && part as f64 >= share * whole as f64;
-        for peer in Peer::all(facts, |_| true) {
-            let all = Failures::of(facts, &peer);
+        let peers = Peer::all(facts, |_| true);
+        let ways = Ways::of(&peers);
+        let (mut failing, mut unclear) = (Crowds::new(), Crowds::new());
+        for peer in &peers {
+            let all = Failures::of(facts, peer, &ways);
             let failed = many(all.failed, all.attempted);
             let cut = many(all.cut(), all.connections);
             if (failed && all.failed as f64 >= least) || (cut && all.cut() as f64 >= least) {
-                verdict.add(said(self, facts, &peer, &all));
+                failing.entry(peer.service).or_default().push((peer, all));
             } else if (failed && all.connections == 0) || cut {
-                let what = if cut {
-                    units::things(all.cut(), "connection was cut", "connections were cut")
-                } else {
-                    format!("{} of {} connects failed ({})", all.failed, all.attempted, listed(&all.connects))
-                };
-                let reason = format!("{what} at {}; it takes {least} to judge", peer.name());
-                verdict.not_enough(self, peer.service, reason);
+                unclear.entry(peer.service).or_default().push((peer, all));
             }
         }
-    }
-}
-
-fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, all: &Failures) -> Said<'a> {
-    let (name, window) = (facts.name(peer.service), facts.window.seconds);
-    let cut = match (all.resets, all.timeouts) {
-        (resets, 0) => format!("{} reset", units::things(resets, "connection was", "connections were")),
-        (0, timeouts) => {
-            format!(
-                "{} without an answer any more",
-                units::things(timeouts, "connection was", "connections were")
-            )
+        for (_, crowd) in failing {
+            told::of(self, facts, crowd).into_iter().for_each(|said| verdict.add(said));
         }
-        (resets, timeouts) => format!("{resets} connections were reset and {timeouts} without an answer"),
-    };
-    let cut = format!("{cut} in the middle of an exchange");
-    let title = if all.failed >= all.cut() {
-        format!(
-            "{name}: {} of {} connects to {} failed: {}",
-            units::count(all.failed),
-            units::count(all.attempted),
-            peer.name(),
-            meaning(all.most())
-        )
-    } else {
-        format!("{name}: {cut}, with {}", peer.name())
-    };
-    let mut sentences = Vec::new();
-    if all.failed > 0 {
-        sentences.push(format!("Connects: {}; {}.", listed(&all.connects), rate(all.failed, window)));
-    }
-    if all.cut() > 0 {
-        sentences.push(format!(
-            "Of {}, {cut}; {}.",
-            units::things(all.connections, "connection", "connections"),
-            rate(all.cut(), window)
-        ));
-    }
-    let mut evidence = evidence([
-        ("peer", json!(peer.address)),
-        ("failed", json!(all.connects)),
-        ("attempted", json!(all.attempted)),
-        ("failures_per_second", json!((all.failed + all.cut()) as f64 / window)),
-        ("resets", json!(all.resets)),
-        ("timeouts", json!(all.timeouts)),
-        ("connections", json!(all.connections)),
-    ]);
-    if all.attempted > 0 {
-        evidence.insert("failed_share".into(), json!(all.failed as f64 / all.attempted as f64));
-    }
-    evidence.extend(peer.looked_up().map(|name| ("peer_name".to_owned(), json!(name))));
-    Said {
-        title,
-        detail: sentences.join(" "),
-        evidence,
-        advice: advice(if all.failed >= all.cut() { all.most() } else { "" }, peer),
-        count: all.failed + all.cut(),
-        ..Said::of(rule, facts, peer.service, peer.address)
-    }
-}
-
-/// An error in words.
-fn meaning(error: &str) -> String {
-    let words = match error {
-        "ECONNREFUSED" => "refused",
-        "ETIMEDOUT" => "no answer",
-        "abandoned" => return "given up before there was an answer".into(),
-        "EHOSTUNREACH" | "ENETUNREACH" | "EHOSTDOWN" | "ENETDOWN" => "unreachable",
-        "EADDRNOTAVAIL" => "no free port, or no address to connect from",
-        "ENOENT" => "no such socket",
-        "EAGAIN" => "the server's backlog is full",
-        "EACCES" | "EPERM" => "not allowed",
-        "ECONNRESET" => "reset",
-        other => return other.to_owned(),
-    };
-    format!("{words} ({error})")
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
-/// What shows more, by the error of most connects; none: they were reset in use.
-fn advice(error: &str, peer: &Peer<'_>) -> String {
-    let (host, port) = peer.address.rsplit_once(':').unwrap_or((peer.address, ""));
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    match error {
-        "ECONNREFUSED" | "ENOENT" if peer.is_unix() => format!(
-            "No server has this socket open: `ss -xl | grep {}`. Start it, or correct the path in the settings of either.",
-            peer.address.trim_start_matches("unix:")
-        ),
-        "ECONNREFUSED" => {
-            let wider = if is_loopback(host) { "" } else { ", or have it listen on more than 127.0.0.1" };
-            format!(
-                "Nothing listens there, or a firewall turns connections away: `ss -tlnp 'sport = :{port}'` on {host}. \
-                 Start the server, or correct the address{wider}."
-            )
+        let enough = |cut: u64, connections: u64| many(cut, connections) && cut as f64 >= least;
+        served::judge(self, facts, enough, verdict);
+        for (service, crowd) in unclear {
+            for reason in told::too_little(&crowd, least) {
+                verdict.not_enough(self, service, reason);
+            }
         }
-        "EADDRNOTAVAIL" => {
-            "Keep connections in place of opening new ones; `ss -s` counts those in TIME_WAIT. For a while \
-             `sysctl net.ipv4.tcp_tw_reuse=1` and a wider `net.ipv4.ip_local_port_range` help."
-                .into()
-        }
-        "EHOSTUNREACH" | "ENETUNREACH" | "EHOSTDOWN" | "ENETDOWN" => {
-            format!("`ip route get {host}` shows where packets would go, `ip neigh` who answers.")
-        }
-        "EAGAIN" => format!(
-            "The server does not accept as fast as connections come: `ss -xl | grep {}` shows its backlog (Recv-Q). More \
-             workers, or a larger backlog (`net.core.somaxconn` bounds it).",
-            peer.address.trim_start_matches("unix:")
-        ),
-        "EACCES" | "EPERM" => {
-            "Look at the socket's rights, the firewall's output rules and the audit log (SELinux, AppArmor)."
-                .into()
-        }
-        "" | "ECONNRESET" => format!(
-            "The peer closed with data unread, crashed, or something between cut it off: look into its log. `tcpdump -ni any \
-             'tcp[tcpflags] & tcp-rst != 0 and port {port}'` shows who sends the resets."
-        ),
-        _ => format!(
-            "Packets are dropped on the way (a firewall, a host that is down, a full backlog): `ss -tn state syn-sent` shows \
-             who waits; on {host} `nstat -az TcpExtListenDrops TcpExtListenOverflows` counts what was turned away."
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::sample::{findings, judged, pool, with_connections};
-    use super::*;
-    use crate::report::{ClosedBy, ConnectionRow};
-
-    fn failing(error: &str, failed: u64, attempted: u64) -> ConnectionRow {
-        ConnectionRow {
-            peer: "10.0.0.7:9000".into(),
-            protocol: "unknown".into(),
-            established: attempted - failed,
-            attempted,
-            failed: [(error.to_owned(), failed)].into(),
-            live: 0,
-            ..pool()
-        }
-    }
-
-    fn at(peer: &str, row: ConnectionRow) -> ConnectionRow {
-        ConnectionRow { peer: peer.into(), ..row }
-    }
-
-    fn cut(protocol: &str, count: u64, cut_by: ClosedBy) -> ConnectionRow {
-        let row = ConnectionRow { protocol: protocol.into(), established: 40, closed: 40, ..pool() };
-        ConnectionRow { cut: count, cut_by, closed_by: cut_by, peer: "10.0.0.7:9000".into(), ..row }
-    }
-
-    #[test]
-    fn connects_that_fail_are_named_by_their_error() {
-        for (error, says, try_this) in [
-            ("ECONNREFUSED", "refused (ECONNREFUSED)", "sport = :9000"),
-            ("ETIMEDOUT", "no answer (ETIMEDOUT)", "syn-sent"),
-            ("EHOSTUNREACH", "unreachable (EHOSTUNREACH)", "ip route get 10.0.0.7"),
-            ("EADDRNOTAVAIL", "no free port", "TIME_WAIT"),
-            ("abandoned", "given up before", "syn-sent"),
-        ] {
-            let found = findings(&with_connections(vec![failing(error, 12, 12)]), ID);
-            let [finding] = found.as_slice() else { panic!("{error}: {found:#?}") };
-            let title = format!("uvicorn shop:app: 12 of 12 connects to 10.0.0.7:9000 failed: {says}");
-            assert!(finding.title.starts_with(&title), "{}", finding.title);
-            assert!(finding.advice.contains(try_this), "{}", finding.advice);
-            assert_eq!((finding.evidence["failed"][error].as_u64(), finding.count), (Some(12), 12));
-        }
-    }
-
-    #[test]
-    fn a_reset_in_the_middle_of_a_response() {
-        for protocol in ["http", "mysql"] {
-            let row = cut(protocol, 9, ClosedBy { reset: 9, ..ClosedBy::default() });
-            let verdict = judged(&with_connections(vec![row]));
-            let [found] = verdict.found.as_slice() else { panic!("{verdict:#?}") };
-            let title =
-                "uvicorn shop:app: 9 connections were reset in the middle of an exchange, with 10.0.0.7:9000";
-            assert_eq!((found.finding.id.as_str(), found.finding.title.as_str()), (ID, title));
-            assert!(found.finding.advice.contains("tcp-rst"), "{}", found.finding.advice);
-        }
-    }
-
-    /// The nearest healthy ones: one among thousands; the cache of names that this host does not run; the address of
-    /// the other family; a client that breaks off itself; a server that ends idle connections.
-    #[test]
-    fn what_fails_and_harms_nobody() {
-        let idle = ClosedBy { reset: 9, ..ClosedBy::default() };
-        let own = ClosedBy { us: 9, ..ClosedBy::default() };
-        for (what, rows) in [
-            ("one of thousands", vec![failing("ECONNREFUSED", 4, 3_000)]),
-            ("nscd", vec![at("unix:/var/run/nscd/socket", failing("ENOENT", 600, 600))]),
-            (
-                "IPv6 first",
-                vec![
-                    at("[::1]:9000", failing("ECONNREFUSED", 60, 60)),
-                    at("127.0.0.1:9000", failing("", 0, 60)),
-                ],
-            ),
-            ("broken off", vec![cut("http", 9, own)]),
-            ("idle", vec![ConnectionRow { closed_by: idle, ..cut("http", 0, ClosedBy::default()) }]),
-        ] {
-            let verdict = judged(&with_connections(rows));
-            assert_eq!(verdict, Verdict::default(), "{what}");
-        }
-    }
-
-    #[test]
-    fn a_loopback_server_need_not_listen_on_more() {
-        for (peer, wider) in [
-            ("127.0.0.1:9000", false),
-            ("127.0.0.53:9000", false),
-            ("[::1]:9000", false),
-            ("10.0.0.7:9000", true),
-        ] {
-            let found = findings(&with_connections(vec![at(peer, failing("ECONNREFUSED", 12, 12))]), ID);
-            assert_eq!(found[0].advice.contains("more than 127.0.0.1"), wider, "{}", found[0].advice);
-        }
-    }
-
-    /// Abstract names that nobody has; but a server of such a name that does not accept is one.
-    #[test]
-    fn abstract_names_are_tried() {
-        for (error, count) in [("ECONNREFUSED", 0), ("ENOENT", 0), ("EAGAIN", 1)] {
-            let row = at("unix:@nstat0", failing(error, 12, 12));
-            let verdict = judged(&with_connections(vec![row]));
-            assert_eq!((verdict.found.len(), verdict.undecided.len()), (count, 0), "{error}: {verdict:#?}");
-        }
-    }
-
-    /// A wait loop that got in is none; one beside it that did not, or a server that goes away afterwards, is.
-    #[test]
-    fn a_client_that_waited_for_its_server() {
-        let waited = |first, last| {
-            let row = failing("ECONNREFUSED", 4, 5);
-            ConnectionRow { first_established: Some(first), last_failed: Some(last), ..row }
-        };
-        let other = ConnectionRow { netns: 7, ..failing("ECONNREFUSED", 12, 12) };
-        for (rows, count) in [
-            (vec![waited(0.5, 0.4)], 0),
-            (vec![waited(0.5, 0.6)], 1),
-            (vec![waited(0.5, 0.5)], 1),
-            (vec![waited(0.5, 0.4), other], 1),
-        ] {
-            let verdict = judged(&with_connections(rows.clone()));
-            assert_eq!((verdict.found.len(), verdict.undecided.len()), (count, 0), "{rows:#?}");
-        }
-    }
-
-    #[test]
-    fn another_port_or_name_is_another_service() {
-        let refused = || at("[::1]:9000", failing("ECONNREFUSED", 60, 60));
-        let other = at("127.0.0.1:9001", failing("", 0, 60));
-        let named = |name: &str, row| ConnectionRow { peer_name: Some(name.into()), ..row };
-        let elsewhere = named("b.example", at("10.0.0.1:9000", failing("", 0, 60)));
-        for rows in [vec![refused(), other], vec![named("a.example", refused()), elsewhere]] {
-            assert_eq!(findings(&with_connections(rows.clone()), ID).len(), 1, "{rows:#?}");
-        }
-    }
-
-    #[test]
-    fn a_socket_that_is_not_there() {
-        let found = findings(
-            &with_connections(vec![at("unix:/run/mysqld/mysqld.sock", failing("ENOENT", 5, 5))]),
-            ID,
-        );
-        assert!(found[0].title.ends_with("no such socket (ENOENT)"), "{found:#?}");
-        assert!(found[0].advice.contains("ss -xl | grep /run/mysqld/mysqld.sock"), "{}", found[0].advice);
-    }
-
-    #[test]
-    fn one_is_not_enough() {
-        let verdict = judged(&with_connections(vec![failing("ECONNREFUSED", 1, 1)]));
-        assert_eq!((verdict.found.len(), verdict.undecided.len()), (0, 1), "{verdict:#?}");
-        assert!(verdict.undecided[0].reason.starts_with("1 of 1 connects failed"), "{verdict:#?}");
     }
 }

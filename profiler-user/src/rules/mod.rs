@@ -97,6 +97,11 @@ pub trait Rule: std::fmt::Debug + Sync {
         &[]
     }
 
+    /// Whether a finding of this rule may be the reason for others'.
+    fn explains(&self, _finding: &Finding) -> bool {
+        true
+    }
+
     /// Whether it takes a whole recording to judge.
     fn takes_all(&self) -> bool {
         false
@@ -295,6 +300,7 @@ impl Verdict {
             let others = self.found.iter().filter(|other| {
                 let same = other.finding.subject == finding.subject;
                 other.finding.id == id
+                    && ALL.iter().any(|rule| rule.id() == id && rule.explains(&other.finding))
                     && other.finding.service == finding.service
                     && (same || other.about != found.about || found.about == About::Loop)
             });

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Facts;
-use crate::report::{ConnectionRow, Counters, Distribution, Role};
+use crate::report::{ConnectionRow, Counters, Distribution, MysqlRow, Role};
 
 /// Connections that a service has opened, to one address.
 #[derive(Debug, Clone)]
@@ -28,6 +28,11 @@ impl<'a> Peer<'a> {
     /// Those that are MySQL servers.
     pub(super) fn mysql(facts: &Facts<'a>) -> Vec<Self> {
         Self::all(facts, |row| row.protocol == "mysql")
+    }
+
+    /// Those that are HTTP servers.
+    pub(super) fn http(facts: &Facts<'a>) -> Vec<Self> {
+        Self::all(facts, |row| row.protocol == "http")
     }
 
     pub(super) fn sum(&self, part: impl Fn(&ConnectionRow) -> u64) -> u64 {
@@ -91,17 +96,26 @@ impl<'a> Peer<'a> {
 
     /// What MySQL commands to it ended with: the server's error numbers, or the transport's errors.
     pub(super) fn mysql_errors(&self, facts: &Facts<'_>) -> Counters {
-        let mut errors = Counters::new();
-        let own = facts.mysql.iter().filter(|row| {
+        errors(self.mysql_rows(facts))
+    }
+
+    /// The MySQL commands to it.
+    pub(super) fn mysql_rows<'f>(&self, facts: &Facts<'f>) -> impl Iterator<Item = &'f MysqlRow> {
+        facts.mysql.iter().filter(|row| {
             row.role == Role::Client
                 && row.service == self.service
                 && row.peer.as_deref() == Some(self.address)
-        });
-        for (error, count) in own.flat_map(|row| &row.errors) {
-            *errors.entry(error.clone()).or_default() += count;
-        }
-        errors
+        })
     }
+}
+
+/// Errors of all of these.
+pub(super) fn errors<'a>(rows: impl Iterator<Item = &'a MysqlRow>) -> Counters {
+    let mut errors = Counters::new();
+    for (error, count) in rows.flat_map(|row| &row.errors) {
+        *errors.entry(error.clone()).or_default() += count;
+    }
+    errors
 }
 
 /// `ECONNREFUSED 12x, ETIMEDOUT 3x`, most first.
