@@ -362,7 +362,7 @@ pub struct ConnectionRow {
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
     /// When the first was established within the window, and when the last attempt failed: seconds since the window's
-    /// begin. Neither is there where none was established.
+    /// begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_established: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

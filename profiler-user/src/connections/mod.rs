@@ -165,7 +165,9 @@ impl Connections {
                 let begun = self.begun;
                 if let Some(found) = self.touch(row, event.time) {
                     if event.what == what::FAILED {
-                        found.failed(event.life.error)
+                        // The event may come later than what it tells of: at the sweep.
+                        let time = if event.life.t_end != 0 { event.life.t_end } else { event.time };
+                        found.failed(event.life.error, time, begun)
                     } else {
                         found.gone(&event.life, begun)
                     }

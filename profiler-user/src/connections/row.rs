@@ -51,7 +51,7 @@ pub(super) struct Row {
     levels: Levels,
     gone_by: Counters,
     farewells: BTreeMap<u16, u64>,
-    /// When the window began, once a connection was established within it, and when the first one was; ns.
+    /// When the window began, once a connection was tried within it, and when the first one was established; ns.
     begun: Option<u64>,
     first_established: Option<u64>,
     /// When the last attempt failed, ns.
@@ -190,10 +190,11 @@ impl Row {
         *self.gone_by.entry(by).or_default() += 1;
     }
 
-    /// An attempt has failed, just now.
-    pub(super) fn failed(&mut self, error: u8) {
+    /// An attempt has failed, at `time`. The window has begun at `begun`.
+    pub(super) fn failed(&mut self, error: u8, time: u64, begun: u64) {
         *self.failed.entry(error).or_default() += 1;
-        self.last_failed = self.last_failed.max(Some(self.touched));
+        self.begun = Some(begun);
+        self.last_failed = self.last_failed.max(Some(time));
     }
 
     /// Something is known of it, or of a connection that goes on.
@@ -464,7 +465,7 @@ mod tests {
     #[test]
     fn failures_by_name() {
         let mut row = Row::default();
-        [111, 111, 99, 0].into_iter().for_each(|error| row.failed(error));
+        [111, 111, 99, 0].into_iter().for_each(|error| row.failed(error, SECOND, 0));
         let row = row.report(true);
         let want =
             [("ECONNREFUSED", 2), ("EADDRNOTAVAIL", 1), ("abandoned", 1)].map(|(e, n)| (e.to_owned(), n));
@@ -474,17 +475,17 @@ mod tests {
 
     #[test]
     fn a_wait_loop_and_what_came_of_it() {
-        let at = |row: &mut Row, second: u64| {
-            row.touched = second * SECOND;
-            row.failed(111);
-        };
+        let at = |row: &mut Row, second: u64| row.failed(111, second * SECOND, 5 * SECOND);
+        let times = |row: &Row| (row.report(true).first_established, row.report(true).last_failed);
         let mut row = Row::default();
-        at(&mut row, 7);
+        assert_eq!(times(&row), (None, None));
         at(&mut row, 8);
-        assert_eq!(row.report(true).last_failed, None, "nothing was established");
+        at(&mut row, 7);
+        // What the row was touched by since is no failure.
+        row.touched = 20 * SECOND;
+        assert_eq!(times(&row), (None, Some(3.0)), "nothing was established");
         row.opened(&life(), 5 * SECOND, true);
         row.opened(&Life { t_open: 12 * SECOND, ..life() }, 5 * SECOND, true);
-        let times = |row: &Row| (row.report(true).first_established, row.report(true).last_failed);
         assert_eq!(times(&row), (Some(5.0), Some(3.0)));
         let mut other = Row::default();
         at(&mut other, 20);
@@ -511,7 +512,7 @@ mod tests {
         let (mut one, mut other) = (Row::default(), Row::default());
         one.opened(&life(), 0, false);
         other.stood();
-        other.failed(111);
+        other.failed(111, SECOND, 0);
         other.time_wait = Some(2);
         one.merge(&other);
         let row = one.report(false);

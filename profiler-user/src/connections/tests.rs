@@ -143,9 +143,10 @@ fn what_is_not_wanted_is_not_shown() {
 #[test]
 fn failures_take_the_protocol_of_those_that_were_used() {
     let mut stage = stage();
-    let refused = Life { t_open: 0, error: 111, ..opened() };
+    let refused = Life { t_open: 0, error: 111, t_end: 3 * SECOND / 2, ..opened() };
     feed(&mut stage, &event(what::FAILED, role::CLIENT, 5, refused), Some("app"));
-    assert_eq!(only(&stage).protocol, "unknown");
+    let row = only(&stage);
+    assert_eq!((row.protocol.as_str(), row.first_established, row.last_failed), ("unknown", None, Some(0.5)));
     let open = event(what::OPENED, role::CLIENT, 6, opened());
     feed(&mut stage, &open, Some("app"));
     stage.exchange(&record(&open), &mut mysql(Role::Client, 1, 2, None));
