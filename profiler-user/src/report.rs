@@ -405,8 +405,11 @@ pub struct ClosedBy {
     pub peer: u64,
     /// The peer's reset.
     pub reset: u64,
-    /// No answer any more, or another error of the network.
+    /// No answer any more: packets were repeated in vain.
     pub timeout: u64,
+    /// Another error, as of a connection that the host's administrator has destroyed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub error: u64,
     /// Unix sockets that were found closed. Not told apart.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown: u64,

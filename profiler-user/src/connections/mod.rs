@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod cpu;
+pub mod ended;
 pub mod errno;
 pub mod handshake;
 mod listener;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_ebpf::life::{Life, end, mark};
 
+use super::ended::{self, Ended};
 use super::errno;
 use super::protocol::{Protocol, Spoken};
 use crate::aggregate::ConnectionBuckets;
@@ -150,7 +151,7 @@ impl Row {
     pub(super) fn closed(&mut self, life: &Life, protocol: Protocol, begun: u64) {
         self.closed += 1;
         self.live = self.live.saturating_sub(1);
-        end_of(&mut self.closed_by, life);
+        Ended::of(life).count(&mut self.closed_by);
         let readable = life.marks & mark::TLS == 0 && matches!(protocol, Protocol::Http | Protocol::Mysql);
         let over = if life.t_end != 0 { life.t_end } else { life.t_closed };
         if life.t_open != 0 {
@@ -167,7 +168,7 @@ impl Row {
         // What was asked too late was not under way when it ended.
         if life.marks & (mark::CUT | mark::GONE) == mark::CUT {
             self.cut += 1;
-            end_of(&mut self.cut_by, life);
+            Ended::of(life).count(&mut self.cut_by);
         }
         if life.farewell != 0 {
             *self.farewells.entry(life.farewell).or_default() += 1;
@@ -242,11 +243,7 @@ impl Row {
             ours.merge(theirs);
         }
         for (ours, theirs) in [(&mut self.closed_by, &other.closed_by), (&mut self.cut_by, &other.cut_by)] {
-            ours.us += theirs.us;
-            ours.peer += theirs.peer;
-            ours.reset += theirs.reset;
-            ours.timeout += theirs.timeout;
-            ours.unknown += theirs.unknown;
+            ended::add(ours, theirs);
         }
         self.levels.merge(&other.levels);
         self.time_wait = sum(self.time_wait, other.time_wait);
@@ -331,18 +328,6 @@ pub(super) fn share(busy: u64, from: u64, to: u64) -> (u64, u64) {
     let whole = to.saturating_sub(from);
     let busy = busy.min(whole);
     (busy, whole - busy)
-}
-
-/// Counts what ended a connection.
-fn end_of(ended: &mut ClosedBy, life: &Life) {
-    let by = match life.end {
-        end::OURS | end::ABORTED => &mut ended.us,
-        end::PEERS => &mut ended.peer,
-        end::RESET => &mut ended.reset,
-        end::TIMEOUT | end::ERROR => &mut ended.timeout,
-        _ => &mut ended.unknown,
-    };
-    *by += 1;
 }
 
 /// The earlier of two times, of those that there are.
