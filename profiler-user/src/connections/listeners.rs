@@ -22,8 +22,9 @@ pub(super) struct Listeners {
     places: FxHashSet<(u32, Address)>,
     /// Unix sockets by inode number.
     inodes: FxHashMap<u64, u32>,
-    /// Connections wait at a Unix socket of which nothing else is known.
-    pub(super) nameless: bool,
+    /// Unix sockets of which nothing else is known than that connections wait there, by inode number; true where it was
+    /// asked for.
+    nameless: FxHashMap<u64, bool>,
     /// Those that there was no room for.
     pub(super) overflowed: u64,
 }
@@ -94,7 +95,13 @@ impl Listeners {
             None => self.sockets.get(&socket.sk).or_else(|| self.inodes.get(&socket.inode)).copied(),
         };
         let Some(number) = number else {
-            self.nameless |= socket.backlog > 0;
+            if self.nameless.len() >= MOST {
+                // Those that are gone are among them.
+                self.nameless.retain(|_, asked| !*asked);
+            }
+            if socket.backlog > 0 && self.nameless.len() < MOST {
+                self.nameless.entry(socket.inode).or_default();
+            }
             return;
         };
         if self.sockets.len() >= 4 * MOST {
@@ -137,8 +144,19 @@ impl Listeners {
         u32::try_from(self.all.iter().position(same)?).ok()
     }
 
+    /// Whether there are sockets whose names are to be asked for.
+    pub(super) fn has_nameless(&self) -> bool {
+        self.nameless.values().any(|asked| !asked)
+    }
+
+    /// Their names are being asked for.
+    pub(super) fn asked(&mut self) {
+        self.nameless.values_mut().for_each(|asked| *asked = true);
+    }
+
     /// `/proc` has told the name of a Unix socket.
     pub(super) fn numbered(&mut self, inode: u64, number: u32) {
+        self.nameless.remove(&inode);
         if self.inodes.len() >= 4 * MOST {
             self.inodes.clear();
         }
@@ -209,7 +227,10 @@ mod tests {
         assert_eq!(all.of(77, 1, &inet("10.0.0.1:80")), Some(any4), "the kernel knows it");
         (socket.sk, socket.family, socket.inode, socket.backlog) = (78, libc::AF_UNIX as u16, 99, 3);
         all.socket(&socket);
-        assert!(all.nameless, "without a name it is none yet");
+        assert!(all.has_nameless(), "without a name it is none yet");
+        all.asked();
+        all.socket(&socket);
+        assert!(!all.has_nameless(), "asked for once");
         let unix = Address::Unix("unix:/run/x".into());
         let number = all.on(1, &unix).unwrap();
         all.numbered(99, number);

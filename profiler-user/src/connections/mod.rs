@@ -12,6 +12,7 @@ pub mod handshake;
 mod listener;
 mod listeners;
 mod overlap;
+pub mod owners;
 pub mod proc_net;
 mod protocol;
 mod row;
