@@ -31,6 +31,7 @@ use profiler_ebpf::life::{Event, Life, mark, what};
 use profiler_ebpf::record::{Record, role};
 
 use crate::aggregate::Series;
+use crate::attribute::service::KERNEL;
 use crate::exchange::{Call, Exchange, MysqlCall, seconds};
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
@@ -181,7 +182,7 @@ impl Connections {
     }
 
     fn opened(&mut self, event: &Event, subject: &Subject, service: Option<Arc<str>>) {
-        let Some(service) = service else { return };
+        let Some(mut service) = service else { return };
         let life = &event.life;
         if is_nameless(event, subject) {
             return;
@@ -189,6 +190,10 @@ impl Connections {
         let stood = life.t_open == 0;
         // One of the snapshot is counted already.
         if stood && let Some(before) = self.table.take_standing(&ends(event, subject)) {
+            // A thread of the kernel's may work on a process's socket. That process is known.
+            if let Some(key) = self.rows.key(before.row).filter(|_| &*service == KERNEL) {
+                service = key.service.clone();
+            }
             self.undo(before.row, Begun::Before);
         }
         let Some(row) = self.row(subject, service.clone()) else { return };

@@ -183,6 +183,21 @@ fn a_server_that_was_there_before_is_found_by_its_listener() {
 }
 
 #[test]
+fn a_connection_of_the_snapshot_stays_its_processs_when_the_kernel_uses_it() {
+    let mut stage = stage();
+    let (own, peer) = ((Ipv4Addr::new(10, 0, 0, 1), 5), (Ipv4Addr::new(10, 0, 0, 2), 3_306));
+    let open = vec![Open::tcp(NETNS, own.into(), peer.into(), 9)];
+    stage.stood(&Snapshot { open, listening: Vec::new() }, |_, _| Some("nbd-client".into()));
+    let stood = Life { t_open: 0, pid: 7, ..Life::default() };
+    for number in [5, 6] {
+        feed(&mut stage, &event(what::OPENED, role::CLIENT, number, stood), Some(KERNEL));
+    }
+    let mut rows: Vec<_> = all(&stage).into_iter().map(|row| (row.service, row.preexisting)).collect();
+    rows.sort();
+    assert_eq!(rows, [("kernel".to_owned(), 1), ("nbd-client".to_owned(), 1)]);
+}
+
+#[test]
 fn one_of_the_snapshot_that_nobody_uses_still_ends() {
     let mut stage = stage();
     let (own, peer) = ((Ipv4Addr::new(10, 0, 0, 1), 5), (Ipv4Addr::new(10, 0, 0, 2), 3_306));
