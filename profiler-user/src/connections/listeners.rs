@@ -26,7 +26,7 @@ pub(super) struct Listeners {
     /// asked for.
     nameless: FxHashMap<u64, bool>,
     /// Those that there was no room for.
-    pub(super) overflowed: u64,
+    left_out: FxHashSet<(u32, Address)>,
 }
 
 impl Listeners {
@@ -36,7 +36,15 @@ impl Listeners {
             return Some(*number);
         }
         let number = match self.all.len() {
-            MOST => self.unused()?,
+            MOST => match self.unused() {
+                Some(number) => number,
+                None => {
+                    if self.left_out.len() < MOST_PLACES {
+                        self.left_out.insert((netns, address.clone()));
+                    }
+                    return None;
+                }
+            },
             len => u32::try_from(len).ok()?,
         };
         let fresh = Listener::new(address.clone(), netns);
@@ -54,10 +62,13 @@ impl Listeners {
     }
 
     /// The number of one that nothing has come to, for another.
-    fn unused(&mut self) -> Option<u32> {
-        let unused = self.all.iter().position(|listener| !listener.is_used());
-        self.overflowed += u64::from(unused.is_none());
-        u32::try_from(unused?).ok()
+    fn unused(&self) -> Option<u32> {
+        u32::try_from(self.all.iter().position(|listener| !listener.is_used())?).ok()
+    }
+
+    /// How many there was no room for, each counted once, [`MOST_PLACES`] of them at the most.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.len() as u64
     }
 
     /// Somebody listens there.
@@ -272,8 +283,11 @@ mod tests {
                 listener.accepted((1, 1), None);
             }
         }
-        // One takes the place of that which nothing came to; there is no room for the others.
-        assert_eq!((all.all.len(), all.numbers.len(), all.overflowed), (MOST, MOST, MOST as u64 - 1));
+        // One takes the place of that which nothing came to; there is no room for the others, however often they are asked for.
+        for n in MOST + 1..2 * MOST {
+            assert_eq!(all.of(0, 1, &Address::Unix(format!("unix:/run/{n}").into())), None);
+        }
+        assert_eq!((all.all.len(), all.numbers.len(), all.left_out()), (MOST, MOST, MOST as u64 - 1));
         assert!(all.find(1, &Address::Unix("unix:/run/7".into())).is_none());
         assert!(all.find(1, &Address::Unix(format!("unix:/run/{MOST}").into())).is_some());
     }

@@ -88,6 +88,8 @@ pub struct Connections {
     told: Vec<Told>,
     /// Events that were not told for want of room.
     pub untold: u64,
+    /// Connections, and attempts, that are summed up with others for want of room.
+    overflowed: u64,
 }
 
 impl Connections {
@@ -101,6 +103,7 @@ impl Connections {
             telling: false,
             told: Vec::new(),
             untold: 0,
+            overflowed: 0,
         }
     }
 
@@ -120,9 +123,9 @@ impl Connections {
         std::mem::take(&mut self.told)
     }
 
-    /// Connections, and listeners, that found no row of their own.
+    /// Connections, and listeners, that found no row of their own. Each is counted once.
     pub fn overflowed(&self) -> u64 {
-        self.rows.overflowed + self.listeners.overflowed
+        self.overflowed + self.listeners.left_out()
     }
 
     /// The two ends of a connection; `name` is that of its Unix socket.
@@ -165,6 +168,9 @@ impl Connections {
                 let known = self.table.get((event.sk, event.born)).map(|entry| entry.row);
                 let row = known.or_else(|| self.row(subject, service?));
                 let Some(row) = row else { return };
+                if event.what == what::FAILED {
+                    self.count_in(row, None);
+                }
                 let begun = self.begun;
                 if let Some(found) = self.touch(row, event.time) {
                     if event.what == what::FAILED {
@@ -187,16 +193,18 @@ impl Connections {
         if is_nameless(event, subject) {
             return;
         }
-        let stood = life.t_open == 0;
+        let (stood, mut before) = (life.t_open == 0, None);
         // One of the snapshot is counted already.
-        if stood && let Some(before) = self.table.take_standing(&ends(event, subject)) {
+        if stood && let Some(standing) = self.table.take_standing(&ends(event, subject)) {
             // A thread of the kernel's may work on a process's socket. That process is known.
-            if let Some(key) = self.rows.key(before.row).filter(|_| &*service == KERNEL) {
+            if let Some(key) = self.rows.key(standing.row).filter(|_| &*service == KERNEL) {
                 service = key.service.clone();
             }
-            self.undo(before.row, Begun::Before);
+            self.undo(standing.row, Begun::Before);
+            before = Some(standing.row);
         }
         let Some(row) = self.row(subject, service.clone()) else { return };
+        self.count_in(row, before);
         let is_client = subject.role == Role::Client;
         let begun = self.begun;
         let Some(found) = self.touch(row, event.time) else { return };
@@ -306,6 +314,7 @@ impl Connections {
         let subject = Subject { role, ..self.subject(record, &name) };
         let Some(row) = self.row(&subject, service.clone()) else { return };
         self.undo(before, begun);
+        self.count_in(row, Some(before));
         let life = Life { t_open: record.born, ..Life::default() };
         let began = self.begun;
         if let Some(found) = self.touch(row, record.t_last) {
@@ -357,6 +366,12 @@ impl Connections {
     fn row(&mut self, subject: &Subject, service: Arc<str>) -> Option<u32> {
         let key = Key::new(service, subject.role, subject.netns, &subject.local, &subject.peer);
         Some(self.rows.number(key))
+    }
+
+    /// A connection, or an attempt, is counted in this row from now on, and was in another one before.
+    fn count_in(&mut self, row: u32, before: Option<u32>) {
+        let is_new = !before.is_some_and(|before| self.rows.is_rest(before));
+        self.overflowed += u64::from(is_new && self.rows.is_rest(row));
     }
 
     fn touch(&mut self, row: u32, time: u64) -> Option<&mut row::Row> {

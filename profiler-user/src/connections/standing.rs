@@ -72,11 +72,12 @@ impl Connections {
             let role = if is_server { Role::Server } else { Role::Client };
             let subject =
                 Subject { role, local: open.local.clone(), peer: open.remote.clone(), netns: open.netns };
-            if let Some(row) = self.row(&subject, service)
-                && self.table.stand(open.ends, row)
-                && let Some(row) = self.rows.get(row)
-            {
-                row.stood();
+            let Some(row) = self.row(&subject, service) else { continue };
+            if self.table.stand(open.ends, row) {
+                self.count_in(row, None);
+                if let Some(row) = self.rows.get(row) {
+                    row.stood();
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use profiler_ebpf::record::{kind, proto};
 
 use super::snapshot::{Listening, Open, Snapshot};
 use super::*;
+use crate::aggregate::MAX_ROWS;
 use crate::exchange::Times;
 
 const SECOND: u64 = 1_000_000_000;
@@ -119,6 +120,34 @@ fn more_than_there_is_room_for_are_counted_all_the_same() {
     }
     let row = only(&stage);
     assert_eq!((row.established, row.closed, row.live, row.peak), (20, 20, 0, 20));
+}
+
+#[test]
+fn what_finds_no_row_is_counted_once_however_often_it_is_looked_up() {
+    let mut stage = stage();
+    let service = |number: u16| Some(format!("app{number}"));
+    for number in 1..=2 * MAX_ROWS as u16 {
+        feed(&mut stage, &event(what::OPENED, role::CLIENT, number, opened()), service(number).as_deref());
+    }
+    assert_eq!(stage.overflowed(), MAX_ROWS as u64);
+    let last = 2 * MAX_ROWS as u16;
+    let open = event(what::OPENED, role::CLIENT, last, opened());
+    let subject = stage.subject_of(&open, &"".into());
+    for _ in 0..3 {
+        stage.survey();
+        stage.connecting(&subject, "app0".into(), 3 * SECOND);
+        stage.surveyed(3 * SECOND);
+    }
+    feed(&mut stage, &event(what::GONE, role::CLIENT, last, opened()), Some("app0"));
+    // Taken for the other side's, then told of its end, twice.
+    stage.exchange(&record(&open), &mut mysql(Role::Server, 3 * SECOND, 4 * SECOND, None));
+    for _ in 0..2 {
+        feed(&mut stage, &event(what::CLOSED, role::CLIENT, last, opened()), Some("app0"));
+    }
+    assert_eq!(stage.overflowed(), MAX_ROWS as u64);
+    let refused = Life { t_open: 0, error: 111, ..opened() };
+    feed(&mut stage, &event(what::FAILED, role::CLIENT, last, refused), Some("app0"));
+    assert_eq!(stage.overflowed(), MAX_ROWS as u64 + 1, "another attempt");
 }
 
 #[test]

@@ -144,8 +144,8 @@ fn fault(reason: &str, count: u64) -> String {
             "They count under the thread's name, if at all.",
         ),
         "series_overflow" => (
-            "exchange",
-            "there were more different routes or statements than are kept apart",
+            "exchange or connection",
+            "there were more different routes, statements or peers than are kept apart",
             "They are summed in one row; --route PATTERN gives routes a name.",
         ),
         other => return format!("{} x {}", units::count(count), clean(other)),
@@ -153,6 +153,7 @@ fn fault(reason: &str, count: u64) -> String {
     let many = match what {
         "read or write" => "reads and writes".to_owned(),
         "request or response" => "requests or responses".to_owned(),
+        "exchange or connection" => "exchanges or connections".to_owned(),
         _ => format!("{what}s"),
     };
     format!("{}: {why} ({reason}). {advice}", units::things(count, what, &many))
