@@ -87,6 +87,9 @@ pub struct Capture {
     pub streams: u64,
     /// Exchanges that the filters left out.
     pub filtered: u64,
+    /// The options that did; none where only a command's own were wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
     /// Exchanges still running when the recording ended.
     pub in_flight: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

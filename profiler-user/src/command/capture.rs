@@ -316,6 +316,7 @@ impl Capture {
             head_truncated: self.pipeline.aggregator.truncated,
             streams: self.pipeline.aggregator.streams,
             filtered: self.pipeline.filtered,
+            filters: self.pipeline.filter.given().map(str::to_owned).collect(),
             in_flight: self.source.in_flight,
             probe_seconds,
             agent_cpu_seconds,
