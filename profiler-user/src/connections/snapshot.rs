@@ -46,7 +46,8 @@ pub struct Listening {
 /// What there is.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Those whose process is known. Of Unix sockets those of servers, which have the name.
+    /// Those whose process is known. Of Unix sockets those with a name: servers' have their listener's, clients' have
+    /// none but where they have bound one.
     pub open: Vec<Open>,
     pub listening: Vec<Listening>,
 }

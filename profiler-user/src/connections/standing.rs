@@ -67,8 +67,12 @@ impl Connections {
             }
         }
         for open in &snapshot.open {
-            let Some(service) = service(open.pid, [open.local.port(), open.remote.port()]) else { continue };
             let is_server = self.listeners.listens(open.netns, &open.local);
+            // Its name is its own, or that of a listener which is gone: whose end it is is not told.
+            if !is_server && matches!(open.local, Address::Unix(_)) {
+                continue;
+            }
+            let Some(service) = service(open.pid, [open.local.port(), open.remote.port()]) else { continue };
             let role = if is_server { Role::Server } else { Role::Client };
             let subject =
                 Subject { role, local: open.local.clone(), peer: open.remote.clone(), netns: open.netns };

@@ -371,8 +371,10 @@ fn told_one_by_one_only_where_somebody_listens() {
 fn the_ends_of_a_unix_connection_that_was_there_before_are_told_apart_by_their_number() {
     let mut stage = stage();
     let name: Arc<str> = "unix:/run/x".into();
-    let open = Open::unix(NETNS, Address::Unix(name.clone()), 9);
-    stage.stood(&Snapshot { open: vec![open], listening: Vec::new() }, |_, _| Some("web".into()));
+    let address = Address::Unix(name.clone());
+    let listens = Listening { address: address.clone(), netns: NETNS, backlog: 0, pid: Some(42), inode: 8 };
+    let open = vec![Open::unix(NETNS, address, 9)];
+    stage.stood(&Snapshot { open, listening: vec![listens] }, |_, _| Some("web".into()));
     let stood = Life { t_open: 0, pid: 42, ..Life::default() };
     for (inode, sk) in [(9_u64, 5), (10, 6)] {
         let mut first = event(what::OPENED, role::UNKNOWN, sk, stood);
@@ -385,4 +387,21 @@ fn the_ends_of_a_unix_connection_that_was_there_before_are_told_apart_by_their_n
     rows.sort();
     let path = || "unix:/run/x".to_owned();
     assert_eq!(rows, [(Role::Server, path(), 1, 1), (Role::Client, path(), 1, 1)]);
+}
+
+#[test]
+fn a_unix_socket_with_a_name_that_nobody_listens_on_may_be_of_either_end() {
+    let mut stage = stage();
+    let name: Arc<str> = "unix:/run/client-7".into();
+    let open = vec![Open::unix(NETNS, Address::Unix(name.clone()), 9)];
+    stage.stood(&Snapshot { open, listening: Vec::new() }, |_, _| Some("app".into()));
+    assert!(all(&stage).is_empty());
+    let stood = Life { t_open: 0, pid: 42, ..Life::default() };
+    let mut first = event(what::OPENED, role::CLIENT, 5, stood);
+    (first.family, first.laddr, first.raddr) = (libc::AF_UNIX as u16, [0; 16], [0; 16]);
+    first.laddr[..8].copy_from_slice(&9_u64.to_ne_bytes());
+    let subject = stage.subject_of(&first, &name);
+    stage.event(&first, &subject, Some("app".into()));
+    let row = only(&stage);
+    assert_eq!((row.role, row.preexisting), (Role::Client, 1), "its first use tells");
 }
