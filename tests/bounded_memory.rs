@@ -81,7 +81,7 @@ fn twenty_thousand_paths_and_statements_stay_under_64_mb_and_are_counted() {
     let text = read(&files[1]).unwrap();
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        words.contains("more different routes or statements than are kept apart (series_overflow)"),
+        words.contains("more different routes, statements or peers than are kept apart (series_overflow)"),
         "{text}"
     );
     let page = read(&files[2]).unwrap();

@@ -87,6 +87,9 @@ pub struct Capture {
     pub streams: u64,
     /// Exchanges that the filters left out.
     pub filtered: u64,
+    /// The options that did; none where only a command's own were wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
     /// Exchanges still running when the recording ended.
     pub in_flight: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -362,7 +365,7 @@ pub struct ConnectionRow {
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
     /// When the first was established within the window, and when the last attempt failed: seconds since the window's
-    /// begin. Neither is there where none was established.
+    /// begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_established: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -412,8 +415,11 @@ pub struct ClosedBy {
     pub peer: u64,
     /// The peer's reset.
     pub reset: u64,
-    /// No answer any more, or another error of the network.
+    /// No answer any more: packets were repeated in vain.
     pub timeout: u64,
+    /// Another error, as of a connection that the host's administrator has destroyed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub error: u64,
     /// Unix sockets that were found closed. Not told apart.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown: u64,

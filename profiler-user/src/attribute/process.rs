@@ -48,6 +48,8 @@ pub struct Process {
     pub start_ticks: Option<u64>,
     /// 64 hexadecimal digits.
     pub container: Option<String>,
+    /// A thread of the kernel's: it has no program, and its name is of whatever it works on just now.
+    pub of_kernel: bool,
     /// It had ended before anything but `comm` was known.
     pub gone: bool,
 }
@@ -207,8 +209,15 @@ impl ProcessTable {
     pub fn on_exec(&mut self, pid: u32, comm: &str, exe: Option<String>, args: Vec<String>) {
         let old = self.entries.get(&pid);
         let before = old.map(|entry| (*entry.process).clone()).unwrap_or_default();
-        let process =
-            Process { pid, comm: comm.into(), exe, cmdline: procfs::bounded(args), gone: false, ..before };
+        let process = Process {
+            pid,
+            comm: comm.into(),
+            exe,
+            cmdline: procfs::bounded(args),
+            of_kernel: false,
+            gone: false,
+            ..before
+        };
         let (forked_by, family) = old.map_or((None, None), |entry| (entry.forked_by, entry.family));
         let entry = Entry { forked_by, family, ..self.entry(Arc::new(process), Source::Exec) };
         self.insert(pid, entry, Instant::now());

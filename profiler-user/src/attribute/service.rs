@@ -26,7 +26,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::process::Process;
 use crate::report::{Container, Service};
-pub use identity::DEMO_PART;
+pub use identity::{DEMO_PART, KERNEL};
 use key::{Key, Keys};
 pub use secrets::masked;
 

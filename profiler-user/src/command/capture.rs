@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::connections;
 use crate::connections::cpu::Cpu;
 use crate::connections::handshake;
+use crate::connections::owners::Owners;
 use crate::connections::snapshot::{Namespaces, Snapshot};
 use crate::connections::standing::Left;
 use crate::kernel::caps::{Capabilities, Capability};
@@ -37,8 +38,6 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 const JUDGED: Duration = Duration::from_secs(10);
 /// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
 const LISTENERS_EVERY: Duration = Duration::from_secs(1);
-/// Whose listeners are is looked up so often at the most, as it takes a look at every process.
-const OWNERS_EVERY: Duration = Duration::from_secs(5);
 
 /// A running capture.
 #[derive(Debug)]
@@ -49,8 +48,7 @@ pub struct Capture {
     pub lookout: Lookout,
     cpu: Cpu,
     next_listeners: Instant,
-    next_owners: Instant,
-    most_connections: usize,
+    owners: Owners,
     /// Connections that each namespace had turned away when the window began.
     overflows_before: FxHashMap<u32, u64>,
     thresholds: Thresholds,
@@ -100,8 +98,7 @@ impl Capture {
         // Forks, program changes and ends are told by now, exchanges not yet: nobody can end unseen in between.
         let mut pipeline = Pipeline::new(settings, own::proc_root());
         pipeline.processes.snapshot();
-        let most_connections = settings.kernel().max_connections as usize;
-        pipeline.stood(&snapshot(most_connections));
+        pipeline.stood(&snapshot(settings.kernel().max_connections as usize));
         source.session.arm().map_err(explain)?;
         pipeline.connections.begin(monotonic());
         let mut run_time = caps.has(Capability::SysAdmin).then(RunTime::default);
@@ -115,8 +112,7 @@ impl Capture {
             lookout: Lookout::new(settings.kernel().stall_threshold, settings.stacks()),
             cpu: Cpu::new(own::proc_root()),
             next_listeners: Instant::now(),
-            next_owners: Instant::now(),
-            most_connections,
+            owners: Owners::new(own::proc_root()),
             overflows_before: Namespaces::find(own::proc_root()).overflows(),
             thresholds: settings.rules.clone(),
             active: Active::default(),
@@ -161,12 +157,27 @@ impl Capture {
         self.source.session.each_listener(|listener| pipeline.listener(listener));
         pipeline.connections.reading_listeners(true, now);
         self.cpu.look(pipeline.connections.workers());
-        if pipeline.connections.wants_owners() && Instant::now() >= self.next_owners {
-            self.next_owners = Instant::now() + OWNERS_EVERY;
-            pipeline.connections.owners(&snapshot(self.most_connections));
+        let now = Instant::now();
+        pipeline.connections.owners(&self.owners.take(now));
+        if pipeline.connections.wants_owners() && self.owners.may_search(now) {
+            self.owners.search(now);
+            pipeline.connections.asked_for_owners();
         }
         // While its process lives: it has no name afterwards.
         pipeline.name_listeners();
+    }
+
+    /// The last look at listeners: what is being found out of them is waited for.
+    fn last_look_at_listeners(&mut self) {
+        self.look_at_listeners();
+        let connections = &mut self.pipeline.connections;
+        connections.owners(&self.owners.wait(Instant::now()));
+        if connections.wants_owners() {
+            self.owners.search(Instant::now());
+            connections.asked_for_owners();
+            connections.owners(&self.owners.wait(Instant::now()));
+        }
+        self.pipeline.name_listeners();
     }
 
     /// Findings that have begun (ongoing) or are over since the last call, by what was seen of event loops in the last
@@ -244,7 +255,7 @@ impl Capture {
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         self.lookout.last_look(&mut self.source.session, pipeline);
         self.source.close(&mut Feed { pipeline, clock, see: &mut see });
-        self.look_at_listeners();
+        self.last_look_at_listeners();
         let mut left = Left::default();
         let namespaces = Namespaces::find(own::proc_root());
         namespaces.each_tcp(|netns, socket| left.see(netns, socket));
@@ -305,6 +316,7 @@ impl Capture {
             head_truncated: self.pipeline.aggregator.truncated,
             streams: self.pipeline.aggregator.streams,
             filtered: self.pipeline.filtered,
+            filters: self.pipeline.filter.given().map(str::to_owned).collect(),
             in_flight: self.source.in_flight,
             probe_seconds,
             agent_cpu_seconds,

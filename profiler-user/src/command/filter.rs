@@ -29,6 +29,22 @@ impl Filter {
         Self { settings, root: None, proc_root, cgroups: FxHashMap::default() }
     }
 
+    /// The options by which exchanges may be left out, as far as they were given.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        let s = &self.settings;
+        let options = [
+            ("--pid", !s.pid.is_empty()),
+            ("--comm", !s.comm.is_empty()),
+            ("--port", !s.port.is_empty()),
+            ("--cgroup", !s.cgroup.is_empty()),
+            ("--container", !s.container.is_empty()),
+            ("--protocol", !s.protocol.is_empty()),
+            ("--slower-than", s.slower_than.is_some()),
+            ("--errors", s.errors),
+        ];
+        options.into_iter().filter(|(_, given)| *given).map(|(option, _)| option)
+    }
+
     /// True when the exchange is wanted.
     pub fn wants(&mut self, exchange: &Exchange, process: &Process, processes: &mut ProcessTable) -> bool {
         let s = &self.settings;
@@ -177,6 +193,20 @@ mod tests {
         // What is slow, or an error, is said of exchanges.
         let shown = Settings { errors: true, slower_than: Some(Duration::from_secs(1)), ..s() };
         assert!(connects(shown));
+    }
+
+    #[test]
+    fn only_options_that_were_given_are_named() {
+        let given = |s| Filter::new(s, PathBuf::from("/nonexistent")).given().collect::<Vec<_>>().join(" ");
+        let s = Settings::default;
+        assert_eq!(given(s()), "");
+        assert_eq!(given(Settings { errors: true, ..s() }), "--errors");
+        let two = Settings { slower_than: Some(Duration::ZERO), pid: vec![1, 2], ..s() };
+        assert_eq!(given(two), "--pid --slower-than");
+        let names = Settings { comm: vec!["a".into()], cgroup: vec!["b".into()], ..s() };
+        assert_eq!(given(Settings { container: vec!["c".into()], ..names }), "--comm --cgroup --container");
+        let rest = Settings { port: vec![80], protocol: vec![Protocol::Http], ..s() };
+        assert_eq!(given(rest), "--port --protocol");
     }
 
     #[test]

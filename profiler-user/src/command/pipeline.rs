@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use profiler_ebpf::conn::Conn;
-use profiler_ebpf::life::Event;
+use profiler_ebpf::life::{Event, what};
 use profiler_ebpf::listener::Listener;
 use profiler_ebpf::record::Record;
 use rustc_hash::FxHashMap;
@@ -208,6 +208,9 @@ impl Pipeline {
         let Self { processes, services, filter, .. } = self;
         let service = service_of(processes, services, filter, event.life.pid, [event.lport, event.rport]);
         self.connections.event(event, &subject, service);
+        if event.what == what::FAILED {
+            self.parser.forget(event.sk, event.born);
+        }
     }
 
     fn exchange(&mut self, record: &Record, head: &[u8]) -> Option<Finished> {
@@ -263,3 +266,6 @@ fn service_of(
     let wanted = filter.wants_connection(pid, ports, &process, processes);
     wanted.then(|| services.assign(&process, |parent| Some(processes.lookup(parent, ""))))
 }
+
+#[cfg(test)]
+mod tests;

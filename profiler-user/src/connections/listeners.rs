@@ -22,10 +22,11 @@ pub(super) struct Listeners {
     places: FxHashSet<(u32, Address)>,
     /// Unix sockets by inode number.
     inodes: FxHashMap<u64, u32>,
-    /// Connections wait at a Unix socket of which nothing else is known.
-    pub(super) nameless: bool,
+    /// Unix sockets of which nothing else is known than that connections wait there, by inode number; true where it was
+    /// asked for.
+    nameless: FxHashMap<u64, bool>,
     /// Those that there was no room for.
-    pub(super) overflowed: u64,
+    left_out: FxHashSet<(u32, Address)>,
 }
 
 impl Listeners {
@@ -35,7 +36,15 @@ impl Listeners {
             return Some(*number);
         }
         let number = match self.all.len() {
-            MOST => self.unused()?,
+            MOST => match self.unused() {
+                Some(number) => number,
+                None => {
+                    if self.left_out.len() < MOST_PLACES {
+                        self.left_out.insert((netns, address.clone()));
+                    }
+                    return None;
+                }
+            },
             len => u32::try_from(len).ok()?,
         };
         let fresh = Listener::new(address.clone(), netns);
@@ -53,10 +62,13 @@ impl Listeners {
     }
 
     /// The number of one that nothing has come to, for another.
-    fn unused(&mut self) -> Option<u32> {
-        let unused = self.all.iter().position(|listener| !listener.is_used());
-        self.overflowed += u64::from(unused.is_none());
-        u32::try_from(unused?).ok()
+    fn unused(&self) -> Option<u32> {
+        u32::try_from(self.all.iter().position(|listener| !listener.is_used())?).ok()
+    }
+
+    /// How many there was no room for, each counted once, [`MOST_PLACES`] of them at the most.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.len() as u64
     }
 
     /// Somebody listens there.
@@ -94,7 +106,13 @@ impl Listeners {
             None => self.sockets.get(&socket.sk).or_else(|| self.inodes.get(&socket.inode)).copied(),
         };
         let Some(number) = number else {
-            self.nameless |= socket.backlog > 0;
+            if self.nameless.len() >= MOST {
+                // Those that are gone are among them.
+                self.nameless.retain(|_, asked| !*asked);
+            }
+            if socket.backlog > 0 && self.nameless.len() < MOST {
+                self.nameless.entry(socket.inode).or_default();
+            }
             return;
         };
         if self.sockets.len() >= 4 * MOST {
@@ -137,8 +155,19 @@ impl Listeners {
         u32::try_from(self.all.iter().position(same)?).ok()
     }
 
+    /// Whether there are sockets whose names are to be asked for.
+    pub(super) fn has_nameless(&self) -> bool {
+        self.nameless.values().any(|asked| !asked)
+    }
+
+    /// Their names are being asked for.
+    pub(super) fn asked(&mut self) {
+        self.nameless.values_mut().for_each(|asked| *asked = true);
+    }
+
     /// `/proc` has told the name of a Unix socket.
     pub(super) fn numbered(&mut self, inode: u64, number: u32) {
+        self.nameless.remove(&inode);
         if self.inodes.len() >= 4 * MOST {
             self.inodes.clear();
         }
@@ -209,7 +238,10 @@ mod tests {
         assert_eq!(all.of(77, 1, &inet("10.0.0.1:80")), Some(any4), "the kernel knows it");
         (socket.sk, socket.family, socket.inode, socket.backlog) = (78, libc::AF_UNIX as u16, 99, 3);
         all.socket(&socket);
-        assert!(all.nameless, "without a name it is none yet");
+        assert!(all.has_nameless(), "without a name it is none yet");
+        all.asked();
+        all.socket(&socket);
+        assert!(!all.has_nameless(), "asked for once");
         let unix = Address::Unix("unix:/run/x".into());
         let number = all.on(1, &unix).unwrap();
         all.numbered(99, number);
@@ -251,8 +283,11 @@ mod tests {
                 listener.accepted((1, 1), None);
             }
         }
-        // One takes the place of that which nothing came to; there is no room for the others.
-        assert_eq!((all.all.len(), all.numbers.len(), all.overflowed), (MOST, MOST, MOST as u64 - 1));
+        // One takes the place of that which nothing came to; there is no room for the others, however often they are asked for.
+        for n in MOST + 1..2 * MOST {
+            assert_eq!(all.of(0, 1, &Address::Unix(format!("unix:/run/{n}").into())), None);
+        }
+        assert_eq!((all.all.len(), all.numbers.len(), all.left_out()), (MOST, MOST, MOST as u64 - 1));
         assert!(all.find(1, &Address::Unix("unix:/run/7".into())).is_none());
         assert!(all.find(1, &Address::Unix(format!("unix:/run/{MOST}").into())).is_some());
     }

@@ -6,12 +6,14 @@
 
 pub mod address;
 pub mod cpu;
+pub mod ended;
 pub mod errno;
 mod exits;
 pub mod handshake;
 mod listener;
 mod listeners;
 mod overlap;
+pub mod owners;
 pub mod proc_net;
 mod protocol;
 mod row;
@@ -30,6 +32,7 @@ use profiler_ebpf::life::{Event, Life, end, mark, what};
 use profiler_ebpf::record::{Record, role};
 
 use crate::aggregate::Series;
+use crate::attribute::service::KERNEL;
 use crate::exchange::{Call, Exchange, MysqlCall, seconds};
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
@@ -88,6 +91,8 @@ pub struct Connections {
     told: Vec<Told>,
     /// Events that were not told for want of room.
     pub untold: u64,
+    /// Connections, and attempts, that are summed up with others for want of room.
+    overflowed: u64,
 }
 
 impl Connections {
@@ -102,6 +107,7 @@ impl Connections {
             telling: false,
             told: Vec::new(),
             untold: 0,
+            overflowed: 0,
         }
     }
 
@@ -121,9 +127,9 @@ impl Connections {
         std::mem::take(&mut self.told)
     }
 
-    /// Connections, and listeners, that found no row of their own.
+    /// Connections, and listeners, that found no row of their own. Each is counted once.
     pub fn overflowed(&self) -> u64 {
-        self.rows.overflowed + self.listeners.overflowed
+        self.overflowed + self.listeners.left_out()
     }
 
     /// The two ends of a connection; `name` is that of its Unix socket.
@@ -168,10 +174,15 @@ impl Connections {
                 let invalid = event.life.validated != 0;
                 let row = known.or_else(|| self.row(subject, service?));
                 let Some(row) = row else { return };
+                if event.what == what::FAILED {
+                    self.count_in(row, None);
+                }
                 let begun = self.begun;
                 if let Some(found) = self.touch(row, event.time) {
                     if event.what == what::FAILED {
-                        found.failed(event.life.error)
+                        // The event may come later than what it tells of: at the sweep.
+                        let time = if event.life.t_end != 0 { event.life.t_end } else { event.time };
+                        found.failed(event.life.error, time, begun)
                     } else {
                         found.gone(&event.life, begun);
                         found.gone_validated += u64::from(invalid);
@@ -184,17 +195,23 @@ impl Connections {
     }
 
     fn opened(&mut self, event: &Event, subject: &Subject, service: Option<Arc<str>>) {
-        let Some(service) = service else { return };
+        let Some(mut service) = service else { return };
         let life = &event.life;
         if is_nameless(event, subject) {
             return;
         }
-        let stood = life.t_open == 0;
+        let (stood, mut before) = (life.t_open == 0, None);
         // One of the snapshot is counted already.
-        if stood && let Some(before) = self.table.take_standing(&ends(event, subject)) {
-            self.undo(before.row, Begun::Before);
+        if stood && let Some(standing) = self.table.take_standing(&ends(event, subject)) {
+            // A thread of the kernel's may work on a process's socket. That process is known.
+            if let Some(key) = self.rows.key(standing.row).filter(|_| &*service == KERNEL) {
+                service = key.service.clone();
+            }
+            self.undo(standing.row, Begun::Before);
+            before = Some(standing.row);
         }
         let Some(row) = self.row(subject, service.clone()) else { return };
+        self.count_in(row, before);
         let is_client = subject.role == Role::Client;
         let begun = self.begun;
         let Some(found) = self.touch(row, event.time) else { return };
@@ -323,6 +340,7 @@ impl Connections {
         let subject = Subject { role, ..self.subject(record, &name) };
         let Some(row) = self.row(&subject, service.clone()) else { return };
         self.undo(before, begun);
+        self.count_in(row, Some(before));
         let life = Life { t_open: record.born, ..Life::default() };
         let began = self.begun;
         if let Some(found) = self.touch(row, record.t_last) {
@@ -374,6 +392,12 @@ impl Connections {
     fn row(&mut self, subject: &Subject, service: Arc<str>) -> Option<u32> {
         let key = Key::new(service, subject.role, subject.netns, &subject.local, &subject.peer);
         Some(self.rows.number(key))
+    }
+
+    /// A connection, or an attempt, is counted in this row from now on, and was in another one before.
+    fn count_in(&mut self, row: u32, before: Option<u32>) {
+        let is_new = !before.is_some_and(|before| self.rows.is_rest(before));
+        self.overflowed += u64::from(is_new && self.rows.is_rest(row));
     }
 
     fn touch(&mut self, row: u32, time: u64) -> Option<&mut row::Row> {

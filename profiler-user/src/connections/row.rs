@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_ebpf::life::{Life, end, mark};
 
+use super::ended::{self, Ended};
 use super::errno;
 use super::protocol::{Protocol, Spoken};
 use crate::aggregate::ConnectionBuckets;
@@ -55,7 +56,7 @@ pub(super) struct Row {
     levels: Levels,
     gone_by: Counters,
     farewells: BTreeMap<u16, u64>,
-    /// When the window began, once a connection was established within it, and when the first one was; ns.
+    /// When the window began, once a connection was tried within it, and when the first one was established; ns.
     begun: Option<u64>,
     first_established: Option<u64>,
     /// When the last attempt failed, ns.
@@ -154,7 +155,7 @@ impl Row {
     pub(super) fn closed(&mut self, life: &Life, protocol: Protocol, begun: u64) {
         self.closed += 1;
         self.live = self.live.saturating_sub(1);
-        end_of(&mut self.closed_by, life);
+        Ended::of(life).count(&mut self.closed_by);
         let readable = life.marks & mark::TLS == 0 && matches!(protocol, Protocol::Http | Protocol::Mysql);
         let over = if life.t_end != 0 { life.t_end } else { life.t_closed };
         if life.t_open != 0 {
@@ -171,7 +172,7 @@ impl Row {
         // What was asked too late was not under way when it ended.
         if life.marks & (mark::CUT | mark::GONE) == mark::CUT {
             self.cut += 1;
-            end_of(&mut self.cut_by, life);
+            Ended::of(life).count(&mut self.cut_by);
         }
         if life.farewell != 0 {
             *self.farewells.entry(life.farewell).or_default() += 1;
@@ -194,10 +195,11 @@ impl Row {
         *self.gone_by.entry(by).or_default() += 1;
     }
 
-    /// An attempt has failed, just now.
-    pub(super) fn failed(&mut self, error: u8) {
+    /// An attempt has failed, at `time`. The window has begun at `begun`.
+    pub(super) fn failed(&mut self, error: u8, time: u64, begun: u64) {
         *self.failed.entry(error).or_default() += 1;
-        self.last_failed = self.last_failed.max(Some(self.touched));
+        self.begun = Some(begun);
+        self.last_failed = self.last_failed.max(Some(time));
     }
 
     /// Something is known of it, or of a connection that goes on.
@@ -247,11 +249,7 @@ impl Row {
             ours.merge(theirs);
         }
         for (ours, theirs) in [(&mut self.closed_by, &other.closed_by), (&mut self.cut_by, &other.cut_by)] {
-            ours.us += theirs.us;
-            ours.peer += theirs.peer;
-            ours.reset += theirs.reset;
-            ours.timeout += theirs.timeout;
-            ours.unknown += theirs.unknown;
+            ended::add(ours, theirs);
         }
         self.levels.merge(&other.levels);
         self.time_wait = sum(self.time_wait, other.time_wait);
@@ -338,18 +336,6 @@ pub(super) fn share(busy: u64, from: u64, to: u64) -> (u64, u64) {
     let whole = to.saturating_sub(from);
     let busy = busy.min(whole);
     (busy, whole - busy)
-}
-
-/// Counts what ended a connection.
-fn end_of(ended: &mut ClosedBy, life: &Life) {
-    let by = match life.end {
-        end::OURS | end::ABORTED => &mut ended.us,
-        end::PEERS => &mut ended.peer,
-        end::RESET => &mut ended.reset,
-        end::TIMEOUT | end::ERROR => &mut ended.timeout,
-        _ => &mut ended.unknown,
-    };
-    *by += 1;
 }
 
 /// The earlier of two times, of those that there are.
@@ -472,7 +458,7 @@ mod tests {
     #[test]
     fn failures_by_name() {
         let mut row = Row::default();
-        [111, 111, 99, 0].into_iter().for_each(|error| row.failed(error));
+        [111, 111, 99, 0].into_iter().for_each(|error| row.failed(error, SECOND, 0));
         let row = row.report(true);
         let want =
             [("ECONNREFUSED", 2), ("EADDRNOTAVAIL", 1), ("abandoned", 1)].map(|(e, n)| (e.to_owned(), n));
@@ -482,17 +468,17 @@ mod tests {
 
     #[test]
     fn a_wait_loop_and_what_came_of_it() {
-        let at = |row: &mut Row, second: u64| {
-            row.touched = second * SECOND;
-            row.failed(111);
-        };
+        let at = |row: &mut Row, second: u64| row.failed(111, second * SECOND, 5 * SECOND);
+        let times = |row: &Row| (row.report(true).first_established, row.report(true).last_failed);
         let mut row = Row::default();
-        at(&mut row, 7);
+        assert_eq!(times(&row), (None, None));
         at(&mut row, 8);
-        assert_eq!(row.report(true).last_failed, None, "nothing was established");
+        at(&mut row, 7);
+        // What the row was touched by since is no failure.
+        row.touched = 20 * SECOND;
+        assert_eq!(times(&row), (None, Some(3.0)), "nothing was established");
         row.opened(&life(), 5 * SECOND, true);
         row.opened(&Life { t_open: 12 * SECOND, ..life() }, 5 * SECOND, true);
-        let times = |row: &Row| (row.report(true).first_established, row.report(true).last_failed);
         assert_eq!(times(&row), (Some(5.0), Some(3.0)));
         let mut other = Row::default();
         at(&mut other, 20);
@@ -519,7 +505,7 @@ mod tests {
         let (mut one, mut other) = (Row::default(), Row::default());
         one.opened(&life(), 0, false);
         other.stood();
-        other.failed(111);
+        other.failed(111, SECOND, 0);
         other.time_wait = Some(2);
         one.merge(&other);
         let row = one.report(false);

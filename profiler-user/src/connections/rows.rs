@@ -1,5 +1,5 @@
 //! The rows of connections while they grow, found by whose they are and where they go. Bounded: past
-//! [`MAX_ROWS`] a connection is summed up in one row for its service and role, and counted.
+//! [`MAX_ROWS`] a connection is summed up in one row for its service and role.
 
 use std::sync::Arc;
 
@@ -36,8 +36,6 @@ pub(super) struct Key {
 pub(super) struct Rows {
     numbers: FxHashMap<Key, u32>,
     rows: Vec<(Key, Row)>,
-    /// Connections that are summed up with others for want of room.
-    pub(super) overflowed: u64,
 }
 
 impl Key {
@@ -67,7 +65,6 @@ impl Rows {
         if self.rows.len() < MAX_ROWS {
             return self.add(key);
         }
-        self.overflowed += 1;
         let rest = Key { place: Place::Overflow, netns: 0, ..key };
         match self.numbers.get(&rest) {
             Some(number) => *number,
@@ -88,6 +85,11 @@ impl Rows {
 
     pub(super) fn key(&self, number: u32) -> Option<&Key> {
         self.rows.get(number as usize).map(|(key, _)| key)
+    }
+
+    /// Whether this row sums up what found no row of its own.
+    pub(super) fn is_rest(&self, number: u32) -> bool {
+        self.key(number).is_some_and(|key| key.place == Place::Overflow)
     }
 
     pub(super) fn each(&mut self) -> impl Iterator<Item = (&Key, &mut Row)> {
@@ -209,7 +211,6 @@ mod tests {
             open(&mut rows, server("10.0.0.1:80", &format!("{peer}:1000"), 1));
         }
         assert_eq!(rows.rows.len(), MAX_ROWS + 1);
-        assert_eq!(rows.overflowed, 2 * MAX_ROWS as u64);
         let shown = rows.report(0, |_| true);
         assert_eq!((shown[0].peer.as_str(), shown[0].established), (OVERFLOW, 2 * MAX_ROWS as u64));
         assert_eq!(shown.iter().map(|row| row.established).sum::<u64>(), 3 * MAX_ROWS as u64);

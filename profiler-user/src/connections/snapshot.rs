@@ -46,7 +46,8 @@ pub struct Listening {
 /// What there is.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Those whose process is known. Of Unix sockets those of servers, which have the name.
+    /// Those whose process is known. Of Unix sockets those with a name: servers' have their listener's, clients' have
+    /// none but where they have bound one.
     pub open: Vec<Open>,
     pub listening: Vec<Listening>,
 }
@@ -156,6 +157,11 @@ impl Namespaces {
         found
     }
 
+    /// What is listened on, and whose it is.
+    pub fn listening(&self) -> Vec<Listening> {
+        self.snapshot(0, 0).listening
+    }
+
     /// Finds whose the sockets are.
     fn own(&self, found: &mut Snapshot, except: u32) {
         if found.open.is_empty() && found.listening.is_empty() {
@@ -164,7 +170,7 @@ impl Namespaces {
         let wanted = found.open.iter().map(|open| open.inode).chain(found.listening.iter().map(|l| l.inode));
         let mut owners: FxHashMap<u64, u32> =
             wanted.filter(|inode| *inode != 0).map(|inode| (inode, 0)).collect();
-        let mut room = MOST_DESCRIPTORS;
+        let (mut room, mut left) = (MOST_DESCRIPTORS, owners.len());
         let mut pids: Vec<u32> = self.by_number.values().flatten().copied().collect();
         // The parent of a server's workers first: the socket is its own.
         pids.sort_unstable();
@@ -172,8 +178,12 @@ impl Namespaces {
             each_socket(&self.root, pid, &mut room, |inode| {
                 if let Some(owner) = owners.get_mut(&inode).filter(|owner| **owner == 0) {
                     *owner = pid;
+                    left -= 1;
                 }
             });
+            if left == 0 {
+                break;
+            }
         }
         let owner = |inode: u64| owners.get(&inode).copied().filter(|pid| *pid != 0);
         found.open.retain_mut(|open| {

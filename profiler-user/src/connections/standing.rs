@@ -67,16 +67,21 @@ impl Connections {
             }
         }
         for open in &snapshot.open {
-            let Some(service) = service(open.pid, [open.local.port(), open.remote.port()]) else { continue };
             let is_server = self.listeners.listens(open.netns, &open.local);
+            // Its name is its own, or that of a listener which is gone: whose end it is is not told.
+            if !is_server && matches!(open.local, Address::Unix(_)) {
+                continue;
+            }
+            let Some(service) = service(open.pid, [open.local.port(), open.remote.port()]) else { continue };
             let role = if is_server { Role::Server } else { Role::Client };
             let subject =
                 Subject { role, local: open.local.clone(), peer: open.remote.clone(), netns: open.netns };
-            if let Some(row) = self.row(&subject, service)
-                && self.table.stand(open.ends, row)
-                && let Some(row) = self.rows.get(row)
-            {
-                row.stood();
+            let Some(row) = self.row(&subject, service) else { continue };
+            if self.table.stand(open.ends, row) {
+                self.count_in(row, None);
+                if let Some(row) = self.rows.get(row) {
+                    row.stood();
+                }
             }
         }
     }
@@ -95,14 +100,18 @@ impl Connections {
     /// Whether something waits at a listener of which nobody knows whose it is: it is to be looked up, once.
     pub fn wants_owners(&self) -> bool {
         let asks = |l: &Listener| l.service.is_none() && l.owner.is_none() && !l.asked && l.is_used();
-        self.listeners.nameless || self.listeners.iter().any(asks)
+        self.listeners.has_nameless() || self.listeners.iter().any(asks)
     }
 
-    /// Whose the listeners are, by a snapshot that was taken meanwhile.
-    pub fn owners(&mut self, snapshot: &Snapshot) {
+    /// It is being looked up.
+    pub fn asked_for_owners(&mut self) {
         self.listeners.each().for_each(|listener| listener.asked |= listener.is_used());
-        self.listeners.nameless = false;
-        snapshot.listening.iter().for_each(|listening| self.listens(listening));
+        self.listeners.asked();
+    }
+
+    /// Whose the listeners are, as it was looked up.
+    pub fn owners(&mut self, listening: &[Listening]) {
+        listening.iter().for_each(|listening| self.listens(listening));
     }
 
     /// Names the services of listeners at which something waits and that nobody has accepted from.

@@ -8,6 +8,7 @@ use profiler_ebpf::record::{kind, proto};
 
 use super::snapshot::{Listening, Open, Snapshot};
 use super::*;
+use crate::aggregate::MAX_ROWS;
 use crate::exchange::Times;
 
 const SECOND: u64 = 1_000_000_000;
@@ -172,6 +173,34 @@ fn more_than_there_is_room_for_are_counted_all_the_same() {
 }
 
 #[test]
+fn what_finds_no_row_is_counted_once_however_often_it_is_looked_up() {
+    let mut stage = stage();
+    let service = |number: u16| Some(format!("app{number}"));
+    for number in 1..=2 * MAX_ROWS as u16 {
+        feed(&mut stage, &event(what::OPENED, role::CLIENT, number, opened()), service(number).as_deref());
+    }
+    assert_eq!(stage.overflowed(), MAX_ROWS as u64);
+    let last = 2 * MAX_ROWS as u16;
+    let open = event(what::OPENED, role::CLIENT, last, opened());
+    let subject = stage.subject_of(&open, &"".into());
+    for _ in 0..3 {
+        stage.survey();
+        stage.connecting(&subject, "app0".into(), 3 * SECOND);
+        stage.surveyed(3 * SECOND);
+    }
+    feed(&mut stage, &event(what::GONE, role::CLIENT, last, opened()), Some("app0"));
+    // Taken for the other side's, then told of its end, twice.
+    stage.exchange(&record(&open), &mut mysql(Role::Server, 3 * SECOND, 4 * SECOND, None));
+    for _ in 0..2 {
+        feed(&mut stage, &event(what::CLOSED, role::CLIENT, last, opened()), Some("app0"));
+    }
+    assert_eq!(stage.overflowed(), MAX_ROWS as u64);
+    let refused = Life { t_open: 0, error: 111, ..opened() };
+    feed(&mut stage, &event(what::FAILED, role::CLIENT, last, refused), Some("app0"));
+    assert_eq!(stage.overflowed(), MAX_ROWS as u64 + 1, "another attempt");
+}
+
+#[test]
 fn what_nobody_accepted_is_no_connection_of_a_service() {
     let mut stage = stage();
     let life = Life { marks: 0, pid: 0, ..opened() };
@@ -193,9 +222,10 @@ fn what_is_not_wanted_is_not_shown() {
 #[test]
 fn failures_take_the_protocol_of_those_that_were_used() {
     let mut stage = stage();
-    let refused = Life { t_open: 0, error: 111, ..opened() };
+    let refused = Life { t_open: 0, error: 111, t_end: 3 * SECOND / 2, ..opened() };
     feed(&mut stage, &event(what::FAILED, role::CLIENT, 5, refused), Some("app"));
-    assert_eq!(only(&stage).protocol, "unknown");
+    let row = only(&stage);
+    assert_eq!((row.protocol.as_str(), row.first_established, row.last_failed), ("unknown", None, Some(0.5)));
     let open = event(what::OPENED, role::CLIENT, 6, opened());
     feed(&mut stage, &open, Some("app"));
     stage.exchange(&record(&open), &mut mysql(Role::Client, 1, 2, None));
@@ -229,6 +259,21 @@ fn a_server_that_was_there_before_is_found_by_its_listener() {
     assert_eq!((row.role, row.preexisting, row.live, row.peak), (Role::Server, 1, 1, 1));
     feed(&mut stage, &event(what::CLOSED, role::SERVER, 5, stood), Some("web"));
     assert_eq!((only(&stage).live, only(&stage).closed), (0, 1));
+}
+
+#[test]
+fn a_connection_of_the_snapshot_stays_its_processs_when_the_kernel_uses_it() {
+    let mut stage = stage();
+    let (own, peer) = ((Ipv4Addr::new(10, 0, 0, 1), 5), (Ipv4Addr::new(10, 0, 0, 2), 3_306));
+    let open = vec![Open::tcp(NETNS, own.into(), peer.into(), 9)];
+    stage.stood(&Snapshot { open, listening: Vec::new() }, |_, _| Some("nbd-client".into()));
+    let stood = Life { t_open: 0, pid: 7, ..Life::default() };
+    for number in [5, 6] {
+        feed(&mut stage, &event(what::OPENED, role::CLIENT, number, stood), Some(KERNEL));
+    }
+    let mut rows: Vec<_> = all(&stage).into_iter().map(|row| (row.service, row.preexisting)).collect();
+    rows.sort();
+    assert_eq!(rows, [("kernel".to_owned(), 1), ("nbd-client".to_owned(), 1)]);
 }
 
 #[test]
@@ -376,8 +421,10 @@ fn told_one_by_one_only_where_somebody_listens() {
 fn the_ends_of_a_unix_connection_that_was_there_before_are_told_apart_by_their_number() {
     let mut stage = stage();
     let name: Arc<str> = "unix:/run/x".into();
-    let open = Open::unix(NETNS, Address::Unix(name.clone()), 9);
-    stage.stood(&Snapshot { open: vec![open], listening: Vec::new() }, |_, _| Some("web".into()));
+    let address = Address::Unix(name.clone());
+    let listens = Listening { address: address.clone(), netns: NETNS, backlog: 0, pid: Some(42), inode: 8 };
+    let open = vec![Open::unix(NETNS, address, 9)];
+    stage.stood(&Snapshot { open, listening: vec![listens] }, |_, _| Some("web".into()));
     let stood = Life { t_open: 0, pid: 42, ..Life::default() };
     for (inode, sk) in [(9_u64, 5), (10, 6)] {
         let mut first = event(what::OPENED, role::UNKNOWN, sk, stood);
@@ -390,4 +437,21 @@ fn the_ends_of_a_unix_connection_that_was_there_before_are_told_apart_by_their_n
     rows.sort();
     let path = || "unix:/run/x".to_owned();
     assert_eq!(rows, [(Role::Server, path(), 1, 1), (Role::Client, path(), 1, 1)]);
+}
+
+#[test]
+fn a_unix_socket_with_a_name_that_nobody_listens_on_may_be_of_either_end() {
+    let mut stage = stage();
+    let name: Arc<str> = "unix:/run/client-7".into();
+    let open = vec![Open::unix(NETNS, Address::Unix(name.clone()), 9)];
+    stage.stood(&Snapshot { open, listening: Vec::new() }, |_, _| Some("app".into()));
+    assert!(all(&stage).is_empty());
+    let stood = Life { t_open: 0, pid: 42, ..Life::default() };
+    let mut first = event(what::OPENED, role::CLIENT, 5, stood);
+    (first.family, first.laddr, first.raddr) = (libc::AF_UNIX as u16, [0; 16], [0; 16]);
+    first.laddr[..8].copy_from_slice(&9_u64.to_ne_bytes());
+    let subject = stage.subject_of(&first, &name);
+    stage.event(&first, &subject, Some("app".into()));
+    let row = only(&stage);
+    assert_eq!((row.role, row.preexisting), (Role::Client, 1), "its first use tells");
 }

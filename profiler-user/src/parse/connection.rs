@@ -65,6 +65,11 @@ impl Connections {
         self.known.put(key, Connection::new(name.clone(), name));
     }
 
+    /// Nothing will be asked of this connection any more.
+    pub fn forget(&mut self, key: Key) {
+        self.known.pop(&key);
+    }
+
     /// The path of a Unix connection, `unix:PATH`; empty where it has none or none is known.
     pub fn unix_name(&self, key: Key) -> Arc<str> {
         self.known.peek(&key).map_or_else(|| Arc::from(""), |connection| connection.peer.clone())

@@ -62,6 +62,11 @@ impl Parser {
         self.connections.unix_name((sk, born))
     }
 
+    /// A connection that was never established: its path is of no more use.
+    pub fn forget(&mut self, sk: u64, born: u64) {
+        self.connections.forget((sk, born));
+    }
+
     /// The exchange of a record.
     pub fn exchange(&mut self, record: &Record, head: &[u8]) -> Result<Exchange, Skip> {
         let call =

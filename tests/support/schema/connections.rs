@@ -11,7 +11,8 @@ const CLOSED_BY: Kind = Object(&[
     ("peer", true, Whole),
     ("reset", true, Whole),
     ("timeout", true, Whole),
-    // An addition: Unix sockets that were found closed.
+    // Additions: another error, and Unix sockets that were found closed.
+    ("error", false, Whole),
     ("unknown", false, Whole),
 ]);
 
@@ -98,7 +99,7 @@ pub const CONNECTION_LINE: Kind = Object(&[
     ("protocol", true, PROTOCOL),
     ("netns", true, Whole),
     ("event", true, OneOf(&["opened", "closed", "failed", "gone"])),
-    ("closed_by", false, OneOf(&["us", "peer", "reset", "timeout", "unknown"])),
+    ("closed_by", false, OneOf(&["us", "peer", "reset", "timeout", "error", "unknown"])),
     ("how", false, Name),
     ("error_type", false, Name),
     ("connect", false, Number),

@@ -60,6 +60,8 @@ const CAPTURE: &[Field] = &[
     ("head_truncated", true, Whole),
     ("streams", true, Whole),
     ("filtered", true, Whole),
+    // An addition: the options that left them out.
+    ("filters", false, List(&Name)),
     ("in_flight", true, Whole),
     ("probe_seconds", false, Number),
     ("agent_cpu_seconds", false, Number),

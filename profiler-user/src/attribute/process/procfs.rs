@@ -76,6 +76,7 @@ impl Procfs {
             started: self.booted.and_then(|booted| booted.checked_add(since_boot)),
             start_ticks: Some(stat.start_ticks),
             container: fs::read_to_string(self.path(pid, "cgroup")).ok().as_deref().and_then(container_id),
+            of_kernel: stat.of_kernel,
             gone: false,
         }
     }

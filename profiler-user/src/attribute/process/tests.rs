@@ -79,9 +79,23 @@ fn a_living_process_is_read() {
         started: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_002_500)),
         start_ticks: Some(250),
         container: Some("ab".repeat(32)),
+        of_kernel: false,
         gone: false,
     };
     assert_eq!(*process, want);
+}
+
+#[test]
+fn a_thread_of_the_kernel_is_known_as_one() {
+    let fake = Fake::new();
+    fake.start_kernel_thread(11);
+    let mut table = fake.table();
+    assert!(table.lookup(11, "").of_kernel);
+    // It may begin a program (call_usermodehelper() in kernel/umh.c), and what it has forked is of the kernel too.
+    table.on_fork(11, 12);
+    assert!(table.lookup(12, "").of_kernel);
+    table.on_exec(12, "modprobe", Some("/sbin/modprobe".into()), vec!["modprobe".into()]);
+    assert!(!table.lookup(12, "").of_kernel);
 }
 
 #[test]

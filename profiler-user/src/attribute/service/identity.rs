@@ -7,6 +7,7 @@
 //! | `python3 /usr/bin/uvicorn main:app`, `uwsgi --ini shop.ini` | `uvicorn main:app`, `uwsgi shop.ini` | `tool` |
 //! | `/usr/sbin/mysqld --port=3306` | `mysqld` | |
 //! | `hostprof demo-part http 4711` | `demo: http` | |
+//! | none: a thread of the kernel's, as `nfsd` or `kworker/u8:1` | `kernel` | |
 
 use super::super::process::Process;
 use super::interpreted::interpreted;
@@ -16,6 +17,9 @@ use super::{ports, runtime};
 
 /// The hidden subcommand that runs a part of our own demo, which is named after the part.
 pub const DEMO_PART: &str = "demo-part";
+
+/// What the kernel does itself, whichever of its threads works on it: NFS, Ceph, RPC.
+pub const KERNEL: &str = "kernel";
 
 /// Names are at most this long, characters.
 const MAX_NAME: usize = 80;
@@ -34,6 +38,10 @@ pub(super) fn identify(process: &Process, exe: Option<&str>) -> Identity {
     if process.gone {
         // A thread's name, which need not be the program's: apart from those that bear it rightly.
         return Identity { name: fit(&process.comm), detail: "gone".into(), runtime: None };
+    }
+    if process.of_kernel {
+        // Apart from programs of that name.
+        return Identity { name: KERNEL.into(), detail: "thread".into(), runtime: None };
     }
     let first = process.cmdline.first().map(String::as_str).unwrap_or_default();
     let args = process.cmdline.get(1..).unwrap_or_default();

@@ -343,6 +343,20 @@ fn services_are_bounded() {
 }
 
 #[test]
+fn threads_of_the_kernel_are_one_service() {
+    let mut services = services();
+    let thread = |pid, comm: &str, of_kernel| {
+        Arc::new(Process { pid, ppid: 2, comm: comm.into(), of_kernel, ..Process::default() })
+    };
+    for (pid, comm) in [(7, "nfsd"), (8, "kworker/0:1"), (8, "kworker/0:1-rpciod"), (9, "ksoftirqd/0")] {
+        assert_eq!(&*services.assign(&thread(pid, comm, true), |_| None), KERNEL, "{comm}");
+    }
+    // A program may have that name.
+    assert_eq!(&*services.assign(&thread(10, "kernel", false), |_| None), "kernel#2");
+    assert_eq!(services.rows()[0].pids, [7, 8, 9]);
+}
+
+#[test]
 fn an_exec_moves_a_process_to_another_service() {
     let mut services = services();
     services.assign(&process(7, "/bin/sh", "sh"), |_| None);

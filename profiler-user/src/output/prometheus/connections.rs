@@ -69,7 +69,7 @@ fn connections(report: &Report, page: &mut Page) {
         }),
         (
             "hostprof_connections_closed",
-            "Connections that ended, by who ended them first: us, peer, reset (the peer's), timeout.",
+            "Connections that ended, by who ended them first: us, peer, reset (the peer's), timeout, error.",
             ended,
         ),
         ("hostprof_connections_failed", "Attempts to connect that failed, by the error's name.", |row| {
@@ -116,7 +116,8 @@ fn connections(report: &Report, page: &mut Page) {
 /// The closed connections by who ended them; those of which that is not known without a label.
 fn ended(row: &ConnectionRow) -> Vec<(Option<(&'static str, String)>, u64)> {
     let by = &row.closed_by;
-    let known = [("us", by.us), ("peer", by.peer), ("reset", by.reset), ("timeout", by.timeout)];
+    let known =
+        [("us", by.us), ("peer", by.peer), ("reset", by.reset), ("timeout", by.timeout), ("error", by.error)];
     let rest = row.closed.saturating_sub(known.iter().map(|(_, count)| count).sum());
     let known = known.iter().filter(|(_, count)| *count > 0);
     let mut ended: Vec<_> =

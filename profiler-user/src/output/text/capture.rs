@@ -39,10 +39,7 @@ pub(super) fn nothing_seen(report: &Report, style: &Style) -> String {
     let capture = &report.capture;
     let mut checks = Vec::new();
     if capture.filtered > 0 {
-        checks.push(format!(
-            "The filters left out {}: try without --pid, --comm, --port and the like.",
-            units::things(capture.filtered, "exchange", "exchanges")
-        ));
+        checks.push(filtered(capture));
     }
     if nonzero(&capture.not_parsed).next().is_some() {
         checks.push("There were connections that hostprof does not read: see below.".into());
@@ -59,6 +56,19 @@ pub(super) fn nothing_seen(report: &Report, style: &Style) -> String {
     }
     checks.push("Encrypted traffic, HTTP/2 and other protocols than HTTP and MySQL are not shown.".into());
     list("No HTTP or MySQL exchange was seen.", &checks, Tone::Warning, style)
+}
+
+/// What the filters left out, and how to see it.
+fn filtered(capture: &Capture) -> String {
+    let exchanges = units::things(capture.filtered, "exchange", "exchanges");
+    let options: Vec<_> = capture.filters.iter().map(|option| clean(option)).collect();
+    match options.split_last() {
+        None => format!("{exchanges} of other programs were left out: `record --all -- CMD` shows them."),
+        Some((only, [])) => format!("The filters left out {exchanges}: try without {only}."),
+        Some((last, others)) => {
+            format!("The filters left out {exchanges}: try without {} or {last}.", others.join(", "))
+        }
+    }
 }
 
 /// A titled list, empty without entries.
@@ -144,8 +154,8 @@ fn fault(reason: &str, count: u64) -> String {
             "They count under the thread's name, if at all.",
         ),
         "series_overflow" => (
-            "exchange",
-            "there were more different routes or statements than are kept apart",
+            "exchange or connection",
+            "there were more different routes, statements or peers than are kept apart",
             "They are summed in one row; --route PATTERN gives routes a name.",
         ),
         other => return format!("{} x {}", units::count(count), clean(other)),
@@ -153,6 +163,7 @@ fn fault(reason: &str, count: u64) -> String {
     let many = match what {
         "read or write" => "reads and writes".to_owned(),
         "request or response" => "requests or responses".to_owned(),
+        "exchange or connection" => "exchanges or connections".to_owned(),
         _ => format!("{what}s"),
     };
     format!("{}: {why} ({reason}). {advice}", units::things(count, what, &many))
@@ -263,8 +274,19 @@ mod tests {
         let mut report = empty();
         report.capture.filtered = 12;
         report.capture.records = 12;
-        let page = nothing_seen(&report, &Style::plain(100));
-        assert!(page.contains("  - The filters left out 12 exchanges"), "{page}");
-        assert!(!page.contains("doctor"), "{page}");
+        for (filters, says) in [
+            (&["--errors"][..], "The filters left out 12 exchanges: try without --errors."),
+            (&["--pid", "--errors"], "The filters left out 12 exchanges: try without --pid or --errors."),
+            (
+                &["--pid", "--port", "--slower-than"],
+                "The filters left out 12 exchanges: try without --pid, --port or --slower-than.",
+            ),
+            (&[], "12 exchanges of other programs were left out: `record --all -- CMD` shows them."),
+        ] {
+            report.capture.filters = filters.iter().map(|option| (*option).to_owned()).collect();
+            let page = nothing_seen(&report, &Style::plain(100));
+            assert!(page.contains(&format!("\n  - {says}\n")), "{page}");
+            assert!(!page.contains("doctor"), "{page}");
+        }
     }
 }

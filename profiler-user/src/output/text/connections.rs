@@ -137,6 +137,7 @@ pub(super) fn ended_by(by: &ClosedBy) -> String {
         ("peer", by.peer),
         ("reset", by.reset),
         ("timeout", by.timeout),
+        ("error", by.error),
         ("unknown", by.unknown),
     ];
     ends.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -152,6 +153,7 @@ fn has_failed(row: &ConnectionRow) -> bool {
         || !row.farewells.is_empty()
         || row.closed_by.reset > 0
         || row.closed_by.timeout > 0
+        || row.closed_by.error > 0
 }
 
 /// Those with a fault first, then those that open the most.

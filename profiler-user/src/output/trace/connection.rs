@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use profiler_ebpf::life::{Life, end, mark, what};
+use profiler_ebpf::life::{end, mark, what};
 use serde::Serialize;
 
 use super::{LEAST, time_of_day};
+use crate::connections::ended::Ended;
 use crate::connections::{Told, errno};
 use crate::exchange::seconds;
 use crate::output::style::{Style, Tone, clean, shorten, units, width};
@@ -114,7 +115,7 @@ pub fn json(told: &Told, at: Timestamp) -> Result<String, serde_json::Error> {
             what::GONE => "gone",
             _ => "closed",
         },
-        closed_by: over.then(|| closed_by(life)),
+        closed_by: over.then(|| Ended::of(life).name()),
         how: how(told),
         error_type: error_type(told),
         connect: connect(told),
@@ -205,17 +206,6 @@ fn idle(told: &Told) -> Option<f64> {
     let over = matches!(told.what, what::CLOSED | what::GONE);
     let known = over && told.life.t_used != 0 && told.life.marks & mark::CUT == 0;
     known.then(|| told.life.idle as f64 / 1e9)
-}
-
-/// Who ended it first, as in [`crate::report::ClosedBy`].
-fn closed_by(life: &Life) -> &'static str {
-    match life.end {
-        end::OURS | end::ABORTED => "us",
-        end::PEERS => "peer",
-        end::RESET => "reset",
-        end::TIMEOUT | end::ERROR => "timeout",
-        _ => "unknown",
-    }
 }
 
 fn how(told: &Told) -> Option<String> {

@@ -1,5 +1,7 @@
 //! Tests of the lines of connections.
 
+use profiler_ebpf::life::Life;
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -141,6 +143,7 @@ fn every_end_has_its_words() {
         ),
         (end::TIMEOUT, 110, "timeout", Some("timeout"), Some("ETIMEDOUT"), "lost: no answer any more  "),
         (end::ERROR, 113, "timeout", Some("EHOSTUNREACH"), Some("EHOSTUNREACH"), "lost: EHOSTUNREACH  "),
+        (end::ERROR, 103, "error", Some("ECONNABORTED"), Some("ECONNABORTED"), "lost: ECONNABORTED  "),
         (end::UNKNOWN, 0, "unknown", None, None, "ended  "),
         (end::NONE, 0, "unknown", None, None, "ended  "),
     ] {
