@@ -353,12 +353,17 @@ pub struct ConnectionRow {
     /// Time within exchanges, and without one, of connections that could be read; seconds within the window.
     pub busy_seconds: f64,
     pub idle_seconds: f64,
-    /// Time during which at least one exchange was under way, and during which as many were as there were connections at
-    /// the peak; of exchanges that have ended.
+    /// MySQL clients, of exchanges that have ended: time during which at least one was under way; the most that were so
+    /// at one time but for moments; time during which so many were.
     #[serde(default)]
     pub used_seconds: f64,
     #[serde(default)]
+    pub ceiling: u64,
+    #[serde(default)]
     pub full_seconds: f64,
+    /// The median of how many connections were open, over the time of exchanges. MySQL clients.
+    #[serde(default)]
+    pub usually_open: u64,
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
     /// When the first was established within the window, and when the last attempt failed: seconds since the window's

@@ -48,7 +48,9 @@ pub(super) struct Row {
     gone: u64,
     gone_idle: Histogram,
     gone_at: Histogram,
+    /// MySQL clients: time by how many were busy, and by how many were open while one was.
     levels: Levels,
+    open: Levels,
     gone_by: Counters,
     farewells: BTreeMap<u16, u64>,
     /// When the window began, once a connection was established within it, and when the first one was; ns.
@@ -206,6 +208,7 @@ impl Row {
     /// An exchange of one of them was under way for so long.
     pub(super) fn exchanged(&mut self, start: u64, end: u64) {
         self.levels.add(start, end);
+        self.open.spend(self.live, end.saturating_sub(start));
     }
 
     /// Adds another row that is shown as one with this.
@@ -248,6 +251,7 @@ impl Row {
             ours.unknown += theirs.unknown;
         }
         self.levels.merge(&other.levels);
+        self.open.merge(&other.open);
         self.time_wait = sum(self.time_wait, other.time_wait);
         self.transaction = self.transaction.max(other.transaction);
         self.now.add(&other.now);
@@ -273,6 +277,7 @@ impl Row {
         let failed: Counters = self.failed.iter().map(failed).collect();
         let tried = self.established + failed.values().sum::<u64>() + self.now.connecting;
         let ns = |ns: u64| ns as f64 / 1e9;
+        let plateau = self.levels.plateau();
         let since_begin = |time: Option<u64>| Some(seconds(self.begun?, time?));
         ConnectionRow {
             protocol: self.spoken.name().to_owned(),
@@ -293,8 +298,10 @@ impl Row {
             time_wait: self.time_wait,
             busy_seconds: ns(self.busy + self.now.busy),
             idle_seconds: ns(self.idle + self.now.idle),
-            used_seconds: ns(self.levels.at_least(1)),
-            full_seconds: ns(self.levels.at_least(self.peak)),
+            used_seconds: ns(plateau.used),
+            ceiling: plateau.level,
+            full_seconds: ns(plateau.full),
+            usually_open: self.open.median(),
             opening_seconds: self.opening.count,
             first_established: since_begin(self.first_established),
             last_failed: since_begin(self.last_failed),
@@ -450,6 +457,13 @@ mod tests {
         assert_eq!((row.cut, row.cut_by, row.closed_by.peer, row.gone), (3, cut_by, 3, 1));
     }
 
+    /// `count` connections that are asked again as soon as they have answered, `times` times.
+    fn keep_busy(row: &mut Row, count: u64, times: u64) {
+        for n in 0..times {
+            (0..count).for_each(|_| row.exchanged((20 + n) * SECOND, (21 + n) * SECOND));
+        }
+    }
+
     #[test]
     fn time_with_all_of_them_busy() {
         let mut row = Row::default();
@@ -458,7 +472,48 @@ mod tests {
             row.exchanged(start * SECOND, end * SECOND);
         }
         let row = row.report(true);
-        assert_eq!((row.peak, row.used_seconds, row.full_seconds), (2, 6.0, 2.0));
+        assert_eq!((row.ceiling, row.used_seconds, row.full_seconds), (2, 6.0, 2.0));
+    }
+
+    /// A migration at the start, and a check of its health that is under way for a moment.
+    #[test]
+    fn one_more_for_a_moment_does_not_raise_the_ceiling() {
+        let mut row = Row::default();
+        (0..6).for_each(|_| row.opened(&life(), 0, true));
+        row.exchanged(10 * SECOND, 11 * SECOND);
+        row.exchanged(22 * SECOND, 22 * SECOND + SECOND / 10);
+        row.closed(&life(), Protocol::Mysql, 0);
+        keep_busy(&mut row, 5, 20);
+        let row = row.report(true);
+        assert_eq!((row.peak, row.ceiling, row.usually_open), (6, 5, 5));
+        assert_eq!((row.used_seconds, row.full_seconds), (21.0, 20.0));
+    }
+
+    /// Each new one is opened before the old one is closed.
+    #[test]
+    fn a_pool_that_has_replaced_its_connections() {
+        let mut row = Row::default();
+        (0..5).for_each(|_| row.opened(&life(), 0, true));
+        for n in 0..5 {
+            row.opened(&life(), 0, true);
+            row.closed(&life(), Protocol::Mysql, 0);
+            (0..5).for_each(|_| row.exchanged((20 + n) * SECOND, (21 + n) * SECOND));
+        }
+        let row = row.report(true);
+        assert_eq!((row.peak, row.established, row.ceiling, row.usually_open), (6, 10, 5, 5));
+        assert_eq!(row.full_seconds, row.used_seconds);
+    }
+
+    /// Two processes with a pool each are one row: both are full, or one is.
+    #[test]
+    fn pools_of_several_processes_are_one() {
+        for (busy, ceiling) in [(10, 10), (5, 5)] {
+            let mut row = Row::default();
+            (0..10).for_each(|_| row.opened(&life(), 0, true));
+            keep_busy(&mut row, busy, 20);
+            let row = row.report(true);
+            assert_eq!((row.ceiling, row.usually_open), (ceiling, 10));
+        }
     }
 
     #[test]
