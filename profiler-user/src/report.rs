@@ -399,6 +399,12 @@ pub struct ConnectionRow {
     pub open_transactions: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_open_transaction: Option<f64>,
+    /// Method and route of the HTTP request that the longest one's last command was sent for, and how much of that time
+    /// was after its response, seconds; where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_transaction_route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_transaction_after_response: Option<f64>,
 }
 
 /// What ended connections first.

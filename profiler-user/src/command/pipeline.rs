@@ -175,8 +175,8 @@ impl Pipeline {
         connections.name_listeners(|pid, ports| service_of(processes, services, filter, pid, ports));
     }
 
-    /// A connection of the kernel's table, as it was just now.
-    pub fn see(&mut self, conn: &Conn, now: u64) {
+    /// A connection of the kernel's table, as it was just now, and the kept beginning of its request under way.
+    pub fn see(&mut self, conn: &Conn, head: &[u8], now: u64) {
         if Connections::is_connecting(conn) {
             let record = &conn.record;
             let ports = [record.lport, record.rport];
@@ -187,7 +187,9 @@ impl Pipeline {
             }
             return;
         }
-        self.connections.see(conn, now);
+        let wanted = self.connections.wants_call(conn);
+        let call = if wanted { self.parser.request_under_way(&conn.record, head) } else { None };
+        self.connections.see(conn, call.as_ref(), now);
     }
 
     /// What the kernel half says of a listening socket.

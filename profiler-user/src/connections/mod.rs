@@ -8,11 +8,13 @@ pub mod address;
 pub mod cpu;
 pub mod errno;
 pub mod handshake;
+mod held;
 mod listener;
 mod listeners;
 mod overlap;
 pub mod proc_net;
 mod protocol;
+mod requests;
 mod row;
 mod rows;
 pub mod snapshot;
@@ -24,14 +26,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use profiler_ebpf::conn::Conn;
+use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::life::{Event, Life, mark, what};
-use profiler_ebpf::record::{Record, role};
+use profiler_ebpf::record::{Record, proto, role};
 
 use crate::aggregate::Series;
-use crate::exchange::{Call, Exchange, MysqlCall, seconds};
+use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, seconds};
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
+use held::Held;
 use listeners::Listeners;
 use protocol::Protocol;
 use rows::{Key, Rows};
@@ -80,6 +83,7 @@ pub struct Connections {
     table: Table,
     rows: Rows,
     listeners: Listeners,
+    held: Held,
     /// Whether somebody takes what is told.
     pub telling: bool,
     told: Vec<Told>,
@@ -95,6 +99,7 @@ impl Connections {
             table: Table::new(most),
             rows: Rows::default(),
             listeners: Listeners::default(),
+            held: Held::default(),
             telling: false,
             told: Vec::new(),
             untold: 0,
@@ -227,6 +232,7 @@ impl Connections {
             if event.life.t_open == 0 { self.table.take_standing(&ends(event, subject)) } else { None };
         let row = if let Some(entry) = self.table.remove(key) {
             self.sign_in(entry.row, &entry, &event.life);
+            self.held.forget(key);
             entry.row
         } else if let Some(before) = standing {
             before.row
@@ -248,6 +254,7 @@ impl Connections {
     /// A finished exchange. Adds to it what only its connection tells.
     pub fn exchange(&mut self, record: &Record, exchange: &mut Exchange) {
         let key = (record.sk, record.born);
+        self.held.requests.finished(exchange);
         let Some(entry) = self.table.get(key) else { return };
         let protocol = match &exchange.call {
             Call::Http(_) => Protocol::Http,
@@ -265,9 +272,12 @@ impl Connections {
         let is_sign_in = matches!(&exchange.call, Call::Mysql(MysqlCall { command: "handshake", .. }));
         let idle_in_transaction = entry.transaction(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
+        let transaction = idle_in_transaction.map(|(idle, until)| self.held.over(key, idle, until));
         if let Some(found) = self.touch(row, exchange.times.last) {
             found.exchanges += u64::from(!is_sign_in && exchange.transport_error.is_none());
-            found.transaction = found.transaction.max(idle_in_transaction);
+            if let Some(transaction) = transaction {
+                found.idled(transaction);
+            }
             if protocol == Protocol::Mysql && exchange.role == Role::Client && !exchange.stream && !is_sign_in
             {
                 let start = exchange.times.start.map_or(exchange.times.last, |start| start.max(begun));
@@ -394,6 +404,7 @@ impl Connections {
     pub fn survey(&mut self) {
         self.rows.each().for_each(|(_, row)| row.now = row::Now::default());
         self.listeners.each().for_each(listener::Listener::begin);
+        self.held.survey();
     }
 
     /// What the kernel half says of a listening socket.
@@ -406,9 +417,21 @@ impl Connections {
         self.listeners.each().for_each(|listener| listener.reading(done, now));
     }
 
-    /// A connection of the kernel's table, as it is `now`.
-    pub fn see(&mut self, conn: &Conn, now: u64) {
+    /// Whether the request under way on a connection of the kernel's table is to be told of.
+    pub fn wants_call(&self, conn: &Conn) -> bool {
         let record = &conn.record;
+        (record.proto, record.role) == (proto::HTTP, role::SERVER)
+            && (conn.state == state::REQUEST || conn.state == state::RESPONSE)
+            && self.held.requests.wants(record.request.pid)
+    }
+
+    /// A connection of the kernel's table, as it is `now`, and its request under way where that is wanted.
+    pub fn see(&mut self, conn: &Conn, call: Option<&HttpCall>, now: u64) {
+        let record = &conn.record;
+        if let Some(call) = call {
+            let request = &record.request;
+            self.held.requests.under_way(request.pid, request.tid, request.t_start, call);
+        }
         let key = (record.sk, record.born);
         let own = address::socket(record.family, &record.laddr, record.lport);
         let serves = match record.role {
@@ -428,7 +451,7 @@ impl Connections {
         };
         let (row, listener, role) = (entry.row, entry.listener, entry.role);
         let open = conn.life.t_open.max(self.begun);
-        let in_transaction = entry.idle_in_transaction(request.is_some(), now);
+        let in_transaction = entry.idle_in_transaction(request.is_some());
         let fresh = !entry.signed_in && conn.life.t_ready != 0;
         if fresh {
             let copy = *entry;
@@ -454,8 +477,8 @@ impl Connections {
             }
             if let Some(idle) = in_transaction {
                 found.now.open_transactions += 1;
-                found.transaction = found.transaction.max(Some(idle));
                 found.touched = now;
+                self.held.see(key, row, idle);
             }
         }
         if let (Some(number), Some(request)) = (listener, request) {
@@ -489,8 +512,10 @@ impl Connections {
     pub fn surveyed(&mut self, now: u64) {
         let begun = self.begun;
         self.listeners.each().for_each(|listener| listener.surveyed(now, begun));
-        for lost in self.table.surveyed() {
-            if let Some(row) = self.rows.get(lost) {
+        self.held.surveyed(&mut self.rows, now);
+        for (id, row) in self.table.surveyed() {
+            self.held.forget(id);
+            if let Some(row) = self.rows.get(row) {
                 row.vanished();
             }
         }
@@ -534,6 +559,7 @@ impl Connections {
     /// A process has ended: it works for nobody any more.
     pub fn exited(&mut self, pid: u32) {
         self.listeners.each().for_each(|listener| listener.left(pid));
+        self.held.requests.exited(pid);
     }
 
     /// The processes that work for listeners.

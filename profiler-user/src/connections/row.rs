@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use profiler_ebpf::life::{Life, end, mark};
 
 use super::errno;
+use super::held::Transaction;
 use super::protocol::{Protocol, Spoken};
 use crate::aggregate::ConnectionBuckets;
 use crate::aggregate::buckets::Buckets;
@@ -28,8 +29,8 @@ pub(super) struct Row {
     /// How many their own FIN or reset has ended.
     pub(super) closed_by: ClosedBy,
     pub(super) handshake: Histogram,
-    /// How long sessions have been idle in an open transaction, at the most, ns.
-    pub(super) transaction: Option<u64>,
+    /// The longest time that a session has been idle in an open transaction.
+    transaction: Option<Transaction>,
     established: u64,
     preexisting: u64,
     peak: u64,
@@ -211,6 +212,13 @@ impl Row {
         self.open.spend(self.live, end.saturating_sub(start));
     }
 
+    /// A session of theirs has been idle in an open transaction.
+    pub(super) fn idled(&mut self, transaction: Transaction) {
+        if self.transaction.as_ref().is_none_or(|longest| longest.idle <= transaction.idle) {
+            self.transaction = Some(transaction);
+        }
+    }
+
     /// Adds another row that is shown as one with this.
     pub(super) fn merge(&mut self, other: &Self) {
         self.spoken.merge(&other.spoken);
@@ -253,7 +261,9 @@ impl Row {
         self.levels.merge(&other.levels);
         self.open.merge(&other.open);
         self.time_wait = sum(self.time_wait, other.time_wait);
-        self.transaction = self.transaction.max(other.transaction);
+        if let Some(transaction) = &other.transaction {
+            self.idled(transaction.clone());
+        }
         self.now.add(&other.now);
     }
 
@@ -278,6 +288,7 @@ impl Row {
         let tried = self.established + failed.values().sum::<u64>() + self.now.connecting;
         let ns = |ns: u64| ns as f64 / 1e9;
         let plateau = self.levels.plateau();
+        let longest = self.transaction.as_ref();
         let since_begin = |time: Option<u64>| Some(seconds(self.begun?, time?));
         ConnectionRow {
             protocol: self.spoken.name().to_owned(),
@@ -315,7 +326,9 @@ impl Row {
             waiting: self.now.waiting,
             oldest_waiting: (self.now.waiting > 0).then(|| ns(self.now.oldest_waiting)),
             open_transactions: self.now.open_transactions,
-            longest_open_transaction: self.transaction.map(ns),
+            longest_open_transaction: longest.map(|longest| ns(longest.idle)),
+            open_transaction_route: longest.and_then(|longest| Some(longest.route.as_ref()?.to_string())),
+            open_transaction_after_response: longest.and_then(|longest| longest.after_response.map(ns)),
             ..ConnectionRow::default()
         }
     }

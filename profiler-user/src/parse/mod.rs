@@ -117,6 +117,14 @@ impl Parser {
         (peer, call)
     }
 
+    /// An HTTP request that is under way, named as it will be.
+    pub fn request_under_way(&mut self, record: &Record, head: &[u8]) -> Option<HttpCall> {
+        match self.http(record, head) {
+            Ok(Call::Http(call)) => Some(call),
+            _ => None,
+        }
+    }
+
     /// Whether a command may hold several statements, and what backslashes mean in it.
     fn session(&mut self, record: &Record, payload: &[u8]) -> (bool, Backslash) {
         let truncated = record.request.truncated != 0;

@@ -59,6 +59,8 @@ pub(super) const CONNECTION: &[Field] = &[
     ("oldest_waiting", false, Number),
     ("open_transactions", true, Whole),
     ("longest_open_transaction", false, Number),
+    ("open_transaction_route", false, Name),
+    ("open_transaction_after_response", false, Number),
 ];
 
 pub(super) const LISTENER: &[Field] = &[
