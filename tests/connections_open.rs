@@ -182,7 +182,11 @@ fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     server.at("listening")?;
     let recording = Recording::start(&["--config", &config])?;
     let trace = Trace::start(&["--config", &config])?;
-    let mut caller = ClientCase::start("unanswered", "patient_caller", &json!({ "port": port }))?;
+    let calls = |target: &str| json!({ "port": port, "target": target });
+    // Older than the other: by the time that that one is told of, this one would be.
+    let mut watcher = ClientCase::start("unanswered", "watcher", &calls("/slow?watch=true"))?;
+    watcher.at("waiting")?;
+    let mut caller = ClientCase::start("unanswered", "patient_caller", &calls("/slow"))?;
     caller.at("waiting")?;
     let found = wait_for_told(&trace, "missing-timeout", "patient_caller", 1)?;
     let peer = format!("127.0.0.1:{port}");
@@ -196,7 +200,12 @@ fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     ensure!(finding["evidence"]["waiting"] == 1 && finding["ongoing"] == true, "{finding:#}");
     let row = rows(&report, "client", &peer, caller.pid())?;
     ensure!(row["waiting"] == 1 && row["oldest_waiting"].as_f64() > Some(2.0), "{row:#}");
+    let found = report.found(&CONNECTION_RULES, &[watcher.pid()]);
+    ensure!(found.is_empty(), "it says that it waits: {found:#?}");
+    let row = rows(&report, "client", &peer, watcher.pid())?;
+    ensure!(row["waiting"] == 0 && row["live"] == 1, "{row:#}");
     caller.stop()?;
+    watcher.stop()?;
     server.stop()
 }
 

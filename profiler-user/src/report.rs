@@ -390,7 +390,8 @@ pub struct ConnectionRow {
     /// MySQL: errors that the server said unasked before it hung up, by number.
     #[serde(default, skip_serializing_if = "Counters::is_empty")]
     pub farewells: Counters,
-    /// Clients: requests without an end when the window ended, and the age of the oldest, seconds.
+    /// Clients: requests without an end when the window ended, but for those that wait by design, and the longest time
+    /// since the last byte that was sent or that came, seconds.
     pub waiting: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_waiting: Option<f64>,

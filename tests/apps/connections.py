@@ -351,7 +351,7 @@ def no_ports():
 def unanswered():
     """A call that waits for an answer without a limit."""
     connection = connect()
-    connection.sendall(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
+    connection.sendall(f"GET {SETTINGS['target']} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
     say(at="waiting")
     return {"answer": len(connection.recv(65536))}
 

@@ -17,7 +17,7 @@ use crate::attribute::service::Services;
 use crate::clock::monotonic;
 use crate::config::{Protocol, Settings};
 use crate::connections::snapshot::Snapshot;
-use crate::connections::{Connections, Told};
+use crate::connections::{Connections, Told, UnderWay};
 use crate::exchange::{Call, Exchange};
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
@@ -187,9 +187,14 @@ impl Pipeline {
             }
             return;
         }
-        let wanted = self.connections.wants_call(conn);
-        let call = if wanted { self.parser.request_under_way(&conn.record, head) } else { None };
-        self.connections.see(conn, call.as_ref(), now);
+        let mut asked = UnderWay::default();
+        if self.connections.wants_call(conn) {
+            asked.call = self.parser.request_under_way(&conn.record, head);
+        }
+        if self.connections.wants_patience(conn, now) {
+            asked.patience = self.parser.patience(&conn.record, head);
+        }
+        self.connections.see(conn, &asked, now);
     }
 
     /// What the kernel half says of a listening socket.

@@ -32,6 +32,7 @@ use profiler_ebpf::record::{Record, proto, role};
 
 use crate::aggregate::Series;
 use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, seconds};
+use crate::parse::patience::Patience;
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
 use held::Held;
@@ -42,6 +43,8 @@ use table::{Begun, Entry, Table};
 
 /// Events that wait to be taken at the most.
 const MOST_TOLD: usize = 8_192;
+/// Who waits for as long is asked whether it means to, ns.
+const LONG_NS: u64 = 1_000_000_000;
 /// A MySQL command that ends an open transaction though the server's error has no flags to say so: deadlock
 /// (`ER_LOCK_DEADLOCK`), which rolls all of it back.
 const DEADLOCK: u16 = 1213;
@@ -64,6 +67,14 @@ pub struct Told {
     /// Inode number of the network namespace.
     pub netns: u32,
     pub life: Life,
+}
+
+/// What is known of the request under way on a connection, as far as it was wanted.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay {
+    pub call: Option<HttpCall>,
+    /// For how long it says that it may wait.
+    pub patience: Option<Patience>,
 }
 
 /// A connection in words, before it is known whose it is.
@@ -417,6 +428,14 @@ impl Connections {
         self.listeners.each().for_each(|listener| listener.reading(done, now));
     }
 
+    /// Whether it is to be told for how long the request under way on a connection of the kernel's table may wait.
+    pub fn wants_patience(&self, conn: &Conn, now: u64) -> bool {
+        conn.record.role == role::CLIENT
+            && survey::under_way(conn, false)
+                .and_then(|request| survey::waiting(conn, &request, now))
+                .is_some_and(|waits| waits >= LONG_NS)
+    }
+
     /// Whether the request under way on a connection of the kernel's table is to be told of.
     pub fn wants_call(&self, conn: &Conn) -> bool {
         let record = &conn.record;
@@ -425,10 +444,10 @@ impl Connections {
             && self.held.requests.wants(record.request.pid)
     }
 
-    /// A connection of the kernel's table, as it is `now`, and its request under way where that is wanted.
-    pub fn see(&mut self, conn: &Conn, call: Option<&HttpCall>, now: u64) {
+    /// A connection of the kernel's table, as it is `now`, and what is wanted of its request under way.
+    pub fn see(&mut self, conn: &Conn, asked: &UnderWay, now: u64) {
         let record = &conn.record;
-        if let Some(call) = call {
+        if let Some(call) = &asked.call {
             let request = &record.request;
             self.held.requests.under_way(request.pid, request.tid, request.t_start, call);
         }
@@ -469,10 +488,12 @@ impl Connections {
                 found.now.idle += idle;
             }
             if role == Role::Client
-                && let Some(request) = request.filter(|request| survey::waits(request, now))
+                && let Some(request) = request
+                && let Some(waits) = survey::waiting(conn, &request, now)
+                && !asked.patience.is_some_and(|patience| patience.covers(waits as f64 / 1e9))
             {
                 found.now.waiting += request.requests;
-                found.now.oldest_waiting = found.now.oldest_waiting.max(now.saturating_sub(request.since));
+                found.now.oldest_waiting = found.now.oldest_waiting.max(waits);
                 found.touched = now;
             }
             if let Some(idle) = in_transaction {

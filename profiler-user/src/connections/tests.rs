@@ -231,7 +231,7 @@ fn a_session_that_stays_in_its_transaction() {
     (conn.record.proto, conn.state) = (proto::MYSQL, state::IDLE);
     let survey = |stage: &mut Connections, now: u64| {
         stage.survey();
-        stage.see(&conn, None, now * SECOND);
+        stage.see(&conn, &UnderWay::default(), now * SECOND);
         stage.surveyed(now * SECOND);
     };
     survey(&mut stage, 10);
@@ -284,9 +284,9 @@ fn the_request_that_left_a_transaction_open() {
     let Call::Http(call) = request(0, 0).call else { panic!() };
     let survey = |stage: &mut Connections, now: u64| {
         stage.survey();
-        stage.see(&conn, None, now * SECOND);
-        let wanted = stage.wants_call(&next);
-        stage.see(&next, wanted.then_some(&call), now * SECOND);
+        stage.see(&conn, &UnderWay::default(), now * SECOND);
+        let wanted = stage.wants_call(&next).then(|| call.clone());
+        stage.see(&next, &UnderWay { call: wanted, patience: None }, now * SECOND);
         stage.surveyed(now * SECOND);
         let row = all(stage).into_iter().find(|row| row.role == Role::Client).unwrap();
         (row.longest_open_transaction, row.open_transaction_route, row.open_transaction_after_response)
@@ -318,14 +318,14 @@ fn requests_that_wait_are_seen_while_they_do() {
         (conn.record, conn.life) = (record(event), event.life);
         (conn.record.proto, conn.state) = (proto::HTTP, state::REQUEST);
         conn.record.request.t_start = 4 * SECOND;
-        stage.see(&conn, None, 10 * SECOND);
+        stage.see(&conn, &UnderWay::default(), 10 * SECOND);
     }
     // And one that nobody has accepted yet.
     // SAFETY: plain numbers.
     let mut waits: Conn = unsafe { std::mem::zeroed() };
     waits.record = record(&event(what::OPENED, role::SERVER, 7, Life::default()));
     waits.t_ready = 3 * SECOND;
-    stage.see(&waits, None, 10 * SECOND);
+    stage.see(&waits, &UnderWay::default(), 10 * SECOND);
     stage.surveyed(10 * SECOND);
     let rows = all(&stage);
     let row = rows.iter().find(|row| row.service == "app").unwrap();
@@ -335,6 +335,32 @@ fn requests_that_wait_are_seen_while_they_do() {
     let l = &listeners[0];
     assert_eq!((l.in_flight, l.peak_in_flight, l.unread, l.oldest_waiting), (2, 2, 1, Some(7.0)));
     assert_eq!((l.silent, l.longest_silence, l.requests), (Some(9.0), 7.0, 0));
+}
+
+#[test]
+fn requests_that_say_that_they_wait_do_not_count_as_waiting() {
+    let mut stage = stage();
+    let event = event(what::OPENED, role::CLIENT, 5, opened());
+    feed(&mut stage, &event, Some("app"));
+    // SAFETY: plain numbers.
+    let mut conn: Conn = unsafe { std::mem::zeroed() };
+    (conn.record, conn.life) = (record(&event), event.life);
+    (conn.record.proto, conn.state) = (proto::HTTP, state::REQUEST);
+    conn.record.request.t_start = 4 * SECOND;
+    assert!(!stage.wants_patience(&conn, 4 * SECOND + LONG_NS - 1), "not asked for at once");
+    for (patience, now, expected) in [
+        (None, 10, (1, Some(6.0))),
+        (Some(Patience::Endless), 100, (0, None)),
+        (Some(Patience::UpTo(60.0)), 10, (0, None)),
+        (Some(Patience::UpTo(60.0)), 100, (1, Some(96.0))),
+    ] {
+        assert!(stage.wants_patience(&conn, now * SECOND));
+        stage.survey();
+        stage.see(&conn, &UnderWay { call: None, patience }, now * SECOND);
+        stage.surveyed(now * SECOND);
+        let row = only(&stage);
+        assert_eq!((row.waiting, row.oldest_waiting), expected, "{patience:?}");
+    }
 }
 
 #[test]
