@@ -56,9 +56,9 @@ impl Levels {
         }
     }
 
-    /// The highest level that is more than a moment's. Where there is a limit, most of the time that anything is under way is
-    /// spent at it, and next to none above. Load that varies on its own has no such level: it spends as much time below
-    /// its highest ones as at them, or more, so little of the time is `full`.
+    /// The highest level that is more than a moment's. Where there is a limit, most of the time that anything is under
+    /// way is spent at it, and next to none above. Load that varies on its own has no such level: it spends as much time
+    /// below its highest ones as at them, or more, so little of the time is `full`.
     pub fn plateau(&self) -> Plateau {
         let times = self.all();
         let used: u64 = times.iter().sum();

@@ -55,11 +55,12 @@ pub(super) fn under_way(conn: &Conn, serves: bool) -> Option<UnderWay> {
 }
 
 /// For how long a client has been waiting for this answer, ns: since it sent its last byte, or since the last byte of the
-/// answer came. None while that is on its way.
+/// answer came. None while that is on its way, or there and not read.
 pub(super) fn waiting(conn: &Conn, request: &UnderWay, now: u64) -> Option<u64> {
-    let since = request.since.max(conn.record.request.t_end).max(request.answered);
-    let waits = now.saturating_sub(since);
-    (request.answered == 0 || waits >= FLOWING_NS).then_some(waits)
+    let sent = request.since.max(conn.record.request.t_end);
+    let waits = now.saturating_sub(sent.max(request.answered));
+    let is_there = conn.t_ready > sent;
+    (!is_there && (request.answered == 0 || waits >= FLOWING_NS)).then_some(waits)
 }
 
 /// Whether a client's connect() has no answer yet.
@@ -160,6 +161,10 @@ mod tests {
         (c.state, c.record.t_last) = (state::RESPONSE, 150);
         assert_eq!(waits(&c, 151), None);
         assert_eq!(waits(&c, 150 + FLOWING_NS), Some(FLOWING_NS), "not since it was sent");
+        c.t_ready = 160;
+        assert_eq!(waits(&c, 150 + FLOWING_NS), None, "it has come, and nobody reads it");
+        c.t_ready = 139;
+        assert_eq!(waits(&c, 150 + FLOWING_NS), Some(FLOWING_NS), "of the answer before");
     }
 
     #[test]
