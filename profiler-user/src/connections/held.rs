@@ -77,9 +77,17 @@ impl Held {
             Found::One(sender) => {
                 self.senders.insert(id, sender);
             }
-            // It has ended when it was last seen, and does not change.
-            Found::Forgotten if self.senders.get(&id).is_some_and(|known| known.end != End::UnderWay) => {}
-            _ => self.forget(id),
+            // Once it was the only one it is for ever.
+            Found::Forgotten => {
+                let Some(known) = self.senders.get_mut(&id).filter(|known| known.end == End::UnderWay) else {
+                    return;
+                };
+                match self.requests.end(command.pid, known.id) {
+                    Some(end) => known.end = end,
+                    None => self.forget(id),
+                }
+            }
+            Found::Nobody | Found::Several => self.forget(id),
         }
     }
 }
@@ -101,11 +109,17 @@ impl Transaction {
 
 #[cfg(test)]
 mod tests {
+    use super::super::requests::exchange;
     use super::*;
+    use crate::exchange::{Call, HttpCall, MysqlCall};
+    use crate::report::{Role, RouteSource};
 
     #[test]
     fn what_was_after_the_response() {
-        let of = |end| Transaction::new(10, 30, Some(&Sender { route: "GET /a".into(), end })).after_response;
+        let of = |end| {
+            let sender = Sender { route: "GET /a".into(), end, id: (1, 5) };
+            Transaction::new(10, 30, Some(&sender)).after_response
+        };
         assert_eq!(of(End::Answered(12)), Some(18));
         assert_eq!(of(End::Answered(8)), Some(20), "not more than all of it");
         assert_eq!(of(End::Answered(40)), Some(0));
@@ -113,5 +127,44 @@ mod tests {
         assert_eq!(of(End::Broken), None);
         let unknown = Transaction::new(10, 30, None);
         assert_eq!((unknown.idle, unknown.route, unknown.after_response), (20, None, None));
+    }
+
+    /// Others come and go meanwhile, more of them than are remembered.
+    #[test]
+    fn a_request_that_goes_on_for_long() {
+        let http = |tid: u32, start: u64, last: u64| {
+            let call = HttpCall {
+                method: "POST".into(),
+                path: "/a".into(),
+                route: "/a".into(),
+                route_source: RouteSource::Template,
+                status: Some(200),
+            };
+            exchange(Role::Server, tid, start, last, Call::Http(call))
+        };
+        let mut held = Held::default();
+        held.requests.finished(&exchange(Role::Client, 1, 1, 2, Call::Mysql(MysqlCall::default())));
+        let (id, command) = ((5, 5), Command { pid: 42, tid: 1, at: 12 });
+        let Call::Http(slow) = http(1, 10, 10).call else { panic!() };
+        let survey = |held: &mut Held, is_under_way: bool| {
+            held.survey();
+            if is_under_way {
+                held.requests.under_way(42, 1, 10, &slow);
+            }
+            held.see(id, 0, Idle { since: 13, command });
+            held.surveyed(&mut Rows::default(), 20);
+            held.senders.get(&id).map(|sender| sender.end)
+        };
+        assert_eq!(survey(&mut held, true), None, "not asked for yet");
+        assert_eq!(survey(&mut held, true), Some(End::UnderWay));
+        (0..2_000).for_each(|n| held.requests.finished(&http(2, 20 + n, 20 + n)));
+        assert_eq!(survey(&mut held, true), Some(End::UnderWay));
+        held.requests.finished(&http(1, 10, 5_000));
+        assert_eq!(survey(&mut held, false), Some(End::Answered(5_000)));
+        (0..2_000).for_each(|n| held.requests.finished(&http(2, 6_000 + n, 6_000 + n)));
+        assert_eq!(survey(&mut held, false), Some(End::Answered(5_000)));
+        let over = held.over(id, Idle { since: 13, command }, 8_000);
+        assert_eq!((over.route.as_deref(), over.after_response), (Some("POST /a"), Some(3_000)));
+        assert!(held.senders.is_empty());
     }
 }

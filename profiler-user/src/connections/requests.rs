@@ -37,6 +37,8 @@ pub(super) struct Sender {
     /// Method and route.
     pub(super) route: Arc<str>,
     pub(super) end: End,
+    /// The thread that read it, and its begin, ns.
+    pub(super) id: (u32, u64),
 }
 
 /// What is known of a command's request.
@@ -163,7 +165,7 @@ impl Requests {
         let mut spans: Vec<&Span> = process.done.iter().filter(is_then).collect();
         for (_, span) in self.under_way.iter().filter(|(whose, span)| *whose == pid && is_then(&span)) {
             // It may have ended since the survey.
-            if !spans.iter().any(|done| (done.tid, done.start) == (span.tid, span.start)) {
+            if !spans.iter().any(|done| done.id() == span.id()) {
                 spans.push(span);
             }
         }
@@ -176,6 +178,16 @@ impl Requests {
             (None, _, Some(span)) if alone && !process.reader_sends => Found::One(span.sender()),
             _ => Found::Several,
         }
+    }
+
+    /// How far a request of this process has come that was under way; None where that is not known any more.
+    pub(super) fn end(&self, pid: u32, id: (u32, u64)) -> Option<End> {
+        let done = self.processes.get(&pid)?.done.iter().rev().find(|span| span.id() == id);
+        let under_way = || {
+            let mut under_way = self.under_way.iter().filter(|(whose, _)| *whose == pid);
+            under_way.find(|(_, span)| span.id() == id).map(|(_, span)| span)
+        };
+        Some(done.or_else(under_way)?.end)
     }
 }
 
@@ -200,40 +212,46 @@ impl Span {
         Self { tid, start, last, end, method: call.method.clone(), route: call.route.clone() }
     }
 
+    fn id(&self) -> (u32, u64) {
+        (self.tid, self.start)
+    }
+
     fn sender(&self) -> Sender {
         let name =
             if self.route.is_empty() { &*self.method } else { &format!("{} {}", self.method, self.route) };
-        Sender { route: name.into(), end: self.end }
+        Sender { route: name.into(), end: self.end, id: self.id() }
+    }
+}
+
+/// An exchange of the process 42.
+#[cfg(test)]
+pub(super) fn exchange(role: Role, tid: u32, start: u64, last: u64, call: Call) -> Exchange {
+    Exchange {
+        pid: 42,
+        tid,
+        comm: String::new(),
+        role,
+        local: String::new(),
+        peer: String::new(),
+        local_port: 0,
+        peer_port: 0,
+        times: crate::exchange::Times { start: Some(start), last, ..crate::exchange::Times::default() },
+        request_bytes: 1,
+        response_bytes: 1,
+        transport_error: None,
+        stream: false,
+        truncated: false,
+        call,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{MysqlCall, Times};
+    use crate::exchange::MysqlCall;
     use crate::report::RouteSource;
 
     const PID: u32 = 42;
-
-    fn exchange(role: Role, tid: u32, start: u64, last: u64, call: Call) -> Exchange {
-        Exchange {
-            pid: PID,
-            tid,
-            comm: String::new(),
-            role,
-            local: String::new(),
-            peer: String::new(),
-            local_port: 0,
-            peer_port: 0,
-            times: Times { start: Some(start), last, ..Times::default() },
-            request_bytes: 1,
-            response_bytes: 1,
-            transport_error: None,
-            stream: false,
-            truncated: false,
-            call,
-        }
-    }
 
     fn http(route: &str) -> HttpCall {
         HttpCall {
@@ -263,8 +281,16 @@ mod tests {
         requests.sender(Command { pid: PID, tid, at })
     }
 
-    fn one(route: &str, end: End) -> Found {
-        Found::One(Sender { route: format!("GET {route}").into(), end })
+    fn one(route: &str, end: End) -> Option<(String, End)> {
+        Some((format!("GET {route}"), end))
+    }
+
+    /// Route and end of the only one.
+    fn known(requests: &Requests, tid: u32, at: u64) -> Option<(String, End)> {
+        match sender(requests, tid, at) {
+            Found::One(sender) => Some((sender.route.to_string(), sender.end)),
+            _ => None,
+        }
     }
 
     #[test]
@@ -272,7 +298,7 @@ mod tests {
         let mut requests = client(5);
         served(&mut requests, 1, 10, 20, "/a");
         served(&mut requests, 1, 30, 40, "/b");
-        assert_eq!(sender(&requests, 1, 35), one("/b", End::Answered(40)));
+        assert_eq!(known(&requests, 1, 35), one("/b", End::Answered(40)));
         assert_eq!(sender(&requests, 1, 25), Found::Nobody, "work of its own");
         assert_eq!(requests.sender(Command { pid: 7, tid: 1, at: 35 }), Found::Forgotten, "another process");
     }
@@ -282,8 +308,8 @@ mod tests {
         let mut requests = client(5);
         served(&mut requests, 2, 12, 18, "/b");
         served(&mut requests, 1, 10, 20, "/a");
-        assert_eq!(sender(&requests, 1, 15), one("/a", End::Answered(20)));
-        assert_eq!(sender(&requests, 2, 15), one("/b", End::Answered(18)));
+        assert_eq!(known(&requests, 1, 15), one("/a", End::Answered(20)));
+        assert_eq!(known(&requests, 2, 15), one("/b", End::Answered(18)));
         assert_eq!(sender(&requests, 3, 15), Found::Several, "a thread that has read neither");
     }
 
@@ -293,7 +319,7 @@ mod tests {
         served(&mut requests, 1, 12, 18, "/b");
         served(&mut requests, 1, 10, 20, "/a");
         assert_eq!(sender(&requests, 1, 15), Found::Several);
-        assert_eq!(sender(&requests, 1, 19), one("/a", End::Answered(20)));
+        assert_eq!(known(&requests, 1, 19), one("/a", End::Answered(20)));
         // Two threads share their requests: that one of them has read it says nothing.
         served(&mut requests, 2, 19, 22, "/c");
         assert_eq!(sender(&requests, 1, 20), Found::Several);
@@ -304,7 +330,7 @@ mod tests {
     fn threads_that_work_on_what_another_has_read() {
         let mut requests = client(5);
         served(&mut requests, 9, 10, 20, "/a");
-        assert_eq!(sender(&requests, 1, 15), one("/a", End::Answered(20)));
+        assert_eq!(known(&requests, 1, 15), one("/a", End::Answered(20)));
         // Those that read also send: this one works on something of its own.
         let call = Call::Mysql(MysqlCall::default());
         requests.finished(&exchange(Role::Client, 9, 16, 17, call));
@@ -315,11 +341,14 @@ mod tests {
     fn requests_under_way() {
         let mut requests = client(5);
         requests.under_way(PID, 1, 10, &http("/slow"));
-        assert_eq!(sender(&requests, 1, 15), one("/slow", End::UnderWay));
+        assert_eq!(known(&requests, 1, 15), one("/slow", End::UnderWay));
         assert_eq!(sender(&requests, 1, 9), Found::Nobody);
         served(&mut requests, 1, 10, 20, "/slow");
-        assert_eq!(sender(&requests, 1, 15), one("/slow", End::Answered(20)), "ended since the survey");
+        assert_eq!(known(&requests, 1, 15), one("/slow", End::Answered(20)), "ended since the survey");
+        assert_eq!(requests.end(PID, (1, 10)), Some(End::Answered(20)));
         requests.under_way(PID, 2, 11, &http("/other"));
+        assert_eq!(requests.end(PID, (2, 11)), Some(End::UnderWay));
+        assert_eq!(requests.end(PID, (2, 12)), None);
         assert_eq!(sender(&requests, 3, 15), Found::Several);
         requests.survey();
         assert!(!requests.wants(PID), "nobody has asked for them");
@@ -336,7 +365,7 @@ mod tests {
         assert_eq!(requests.processes[&PID].done.len(), MOST_DONE);
         assert_eq!(sender(&requests, 1, 15), Found::Forgotten);
         assert_eq!(
-            sender(&requests, 1, 20 * MOST_DONE as u64 + 5),
+            known(&requests, 1, 20 * MOST_DONE as u64 + 5),
             one("/a", End::Answered(20 * MOST_DONE as u64 + 9))
         );
         (1_000..2_000).for_each(|pid| requests.sent(pid, pid));
@@ -351,6 +380,6 @@ mod tests {
         let mut broken = exchange(Role::Server, 1, 10, 20, Call::Http(http("/a")));
         broken.transport_error = Some("closed".into());
         requests.finished(&broken);
-        assert_eq!(sender(&requests, 1, 15), one("/a", End::Broken));
+        assert_eq!(known(&requests, 1, 15), one("/a", End::Broken));
     }
 }
