@@ -2,7 +2,9 @@
 //! session that keeps its transaction open. Told of while it lasts.
 
 use std::{
-    fs, thread,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -180,7 +182,11 @@ fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     server.at("listening")?;
     let recording = Recording::start(&["--config", &config])?;
     let trace = Trace::start(&["--config", &config])?;
-    let mut caller = ClientCase::start("unanswered", "patient_caller", &json!({ "port": port }))?;
+    let calls = |target: &str| json!({ "port": port, "target": target });
+    // Older than the other: by the time that that one is told of, this one would be.
+    let mut watcher = ClientCase::start("unanswered", "watcher", &calls("/slow?watch=true"))?;
+    watcher.at("waiting")?;
+    let mut caller = ClientCase::start("unanswered", "patient_caller", &calls("/slow"))?;
     caller.at("waiting")?;
     let found = wait_for_told(&trace, "missing-timeout", "patient_caller", 1)?;
     let peer = format!("127.0.0.1:{port}");
@@ -194,7 +200,12 @@ fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     ensure!(finding["evidence"]["waiting"] == 1 && finding["ongoing"] == true, "{finding:#}");
     let row = rows(&report, "client", &peer, caller.pid())?;
     ensure!(row["waiting"] == 1 && row["oldest_waiting"].as_f64() > Some(2.0), "{row:#}");
+    let found = report.found(&CONNECTION_RULES, &[watcher.pid()]);
+    ensure!(found.is_empty(), "it says that it waits: {found:#?}");
+    let row = rows(&report, "client", &peer, watcher.pid())?;
+    ensure!(row["waiting"] == 0 && row["live"] == 1, "{row:#}");
     caller.stop()?;
+    watcher.stop()?;
     server.stop()
 }
 
@@ -228,5 +239,82 @@ fn a_transaction_that_stays_open_is_found() -> Result<()> {
         steady.finish()?;
         database.stop()?;
     }
+    Ok(())
+}
+
+/// What a server with a thread for each connection was found to do with a transaction, while it serves others too.
+fn held_by(post: &str, is_answered: bool) -> Result<Value> {
+    let dir = temp_dir()?;
+    let config = settings(&dir, "[rules.connection-held]\nidle = \"1s\"\n")?;
+    let database = Database::start(Engine::MariaDb)?;
+    let mut shop = ClientCase::of_mysql("serve_orders", "held_shop", database.tcp(), 1)?;
+    let said = shop.at("listening")?;
+    let address = Address::Tcp(u16::try_from(said["port"].as_u64().context("no port")?)?);
+    let recording = Recording::start(&["--config", &config])?;
+    let done = AtomicBool::new(false);
+    let report = thread::scope(|scope| -> Result<Report> {
+        let visitors: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    let mut client = HttpClient::new(&address);
+                    while !done.load(Ordering::Relaxed) {
+                        ensure!(client.get("/items/1")?.status == 200, "no item");
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        let seen = || -> Result<Report> {
+            let mut buyer = HttpClient::new(&address);
+            let (report, answered) = thread::scope(|scope| -> Result<_> {
+                let order = scope.spawn(|| buyer.post(post, b""));
+                if !is_answered {
+                    shop.at("booking")?;
+                }
+                thread::sleep(Duration::from_secs(3));
+                let answered = order.is_finished();
+                let report = recording.finish();
+                shop.go_on("booking")?;
+                let status = order.join().map_err(|_| anyhow::anyhow!("the buyer panicked"))??.status;
+                ensure!(status == 200, "status {status}");
+                Ok((report?, answered))
+            })?;
+            ensure!(answered == is_answered, "not the case that it should be");
+            Ok(report)
+        }();
+        done.store(true, Ordering::Relaxed);
+        for visitor in visitors {
+            visitor.join().map_err(|_| anyhow::anyhow!("a visitor panicked"))??;
+        }
+        seen
+    })?;
+    let found = report.found(&CONNECTION_RULES, &[shop.pid()]);
+    let [("connection-held", finding)] = found.as_slice() else {
+        anyhow::bail!("not this one alone: {found:#?}")
+    };
+    let finding = (*finding).clone();
+    shop.stop()?;
+    database.stop()?;
+    Ok(finding)
+}
+
+#[test]
+fn the_route_that_leaves_a_transaction_open_is_named() -> Result<()> {
+    let finding = held_by("/orders/2", true)?;
+    let evidence = &finding["evidence"];
+    ensure!(evidence["route"] == "POST /orders/{id}", "{finding:#}");
+    let seconds = |name: &str| evidence[name].as_f64().context(name.to_owned());
+    let (idle, after) = (seconds("longest_idle_seconds")?, seconds("after_response_seconds")?);
+    ensure!(after > idle / 2.0 && after <= idle, "{finding:#}");
+    Ok(())
+}
+
+#[test]
+fn a_transaction_is_open_while_its_route_does_something_else() -> Result<()> {
+    let finding = held_by("/bookings/3", false)?;
+    let evidence = &finding["evidence"];
+    ensure!(evidence["route"] == "POST /bookings/{id}", "{finding:#}");
+    ensure!(evidence["after_response_seconds"] == 0.0, "{finding:#}");
     Ok(())
 }

@@ -356,12 +356,17 @@ pub struct ConnectionRow {
     /// Time within exchanges, and without one, of connections that could be read; seconds within the window.
     pub busy_seconds: f64,
     pub idle_seconds: f64,
-    /// Time during which at least one exchange was under way, and during which as many were as there were connections at
-    /// the peak; of exchanges that have ended.
+    /// MySQL clients, of exchanges that have ended: time during which at least one was under way; the most that were so
+    /// at one time but for moments; time during which so many were.
     #[serde(default)]
     pub used_seconds: f64,
     #[serde(default)]
+    pub ceiling: u64,
+    #[serde(default)]
     pub full_seconds: f64,
+    /// The median of how many connections were open, over the time of exchanges. MySQL clients.
+    #[serde(default)]
+    pub usually_open: u64,
     /// Seconds of the window in which at least one was established.
     pub opening_seconds: u64,
     /// When the first was established within the window, and when the last attempt failed: seconds since the window's
@@ -395,7 +400,8 @@ pub struct ConnectionRow {
     /// MySQL: errors that the server said unasked before it hung up, by number.
     #[serde(default, skip_serializing_if = "Counters::is_empty")]
     pub farewells: Counters,
-    /// Clients: requests without an end when the window ended, and the age of the oldest, seconds.
+    /// Clients: requests without an end when the window ended, but for those that wait by design, and the longest time
+    /// since the last byte that was sent or that came, seconds.
     pub waiting: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_waiting: Option<f64>,
@@ -404,6 +410,12 @@ pub struct ConnectionRow {
     pub open_transactions: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_open_transaction: Option<f64>,
+    /// Method and route of the HTTP request that the longest one's last command was sent for, and how much of that time
+    /// was after its response, seconds; where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_transaction_route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_transaction_after_response: Option<f64>,
 }
 
 /// What ended connections first.

@@ -7,6 +7,7 @@ is in the folder GATES, and its notes at the end. See tests/support/client_case.
 import contextlib
 import errno
 import http.client
+import http.server
 import json
 import os
 import select
@@ -215,6 +216,49 @@ def open_transaction():
     return {"rolled_back": query(session, "ROLLBACK")}
 
 
+class Orders(http.server.BaseHTTPRequestHandler):
+    """A thread and a session for each connection. Orders are not committed."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self):
+        super().setup()
+        self.session = sign_in()
+
+    def finish(self):
+        super().finish()
+        self.session.close()
+
+    def do_GET(self):
+        self.reply([query(self.session)])
+
+    def do_POST(self):
+        item = int(self.path.rsplit("/", 1)[1])
+        sold = f"UPDATE items SET price = 11 WHERE id = {item}"
+        errors = [query(self.session, sql) for sql in ("BEGIN", sold)]
+        if self.path.startswith("/bookings/"):
+            gate("booking")
+        self.reply(errors)
+
+    def reply(self, errors):
+        self.send_response(500 if any(errors) else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@case
+def serve_orders():
+    """Answers POST /orders/ID at once, and POST /bookings/ID when the test lets it go on."""
+    server = http.server.ThreadingHTTPServer((LOOPBACK, 0), Orders)
+    server.daemon_threads = True
+    say(at="listening", port=server.server_port)
+    server.serve_forever()
+
+
 # HTTP and bare sockets
 
 
@@ -380,7 +424,7 @@ def no_ports():
 def unanswered():
     """A call that waits for an answer without a limit."""
     connection = connect()
-    connection.sendall(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
+    connection.sendall(f"GET {SETTINGS['target']} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
     say(at="waiting")
     return {"answer": len(connection.recv(65536))}
 

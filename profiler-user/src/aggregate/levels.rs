@@ -7,7 +7,18 @@
 /// Intervals looked at together.
 const KEPT: usize = 1_024;
 /// Levels told apart; what is higher counts as the highest.
-const LEVELS: usize = 256;
+const LEVELS: usize = KEPT;
+/// A level that is passed for no more than this part of the time is left out of a plateau: load goes there for moments.
+const RARE: f64 = 0.05;
+
+/// The highest level that is more than a moment's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Plateau {
+    pub level: u64,
+    /// Time with at least so many under way, and with at least one, ns.
+    pub full: u64,
+    pub used: u64,
+}
 
 /// Time at each number of exchanges under way, ns.
 #[derive(Debug, Clone, Default)]
@@ -38,21 +49,62 @@ impl Levels {
         }
     }
 
-    /// The time with at least `level` under way, ns.
-    pub fn at_least(&self, level: u64) -> u64 {
+    /// Adds time at one level, of something that is known as it goes on, ns.
+    pub fn spend(&mut self, level: u64, time: u64) {
+        if level > 0 && time > 0 {
+            put(&mut self.times, usize::try_from(level).unwrap_or(LEVELS), time);
+        }
+    }
+
+    /// The highest level that is more than a moment's. Where there is a limit, most of the time that anything is under
+    /// way is spent at it, and next to none above. Load that varies on its own has no such level: it spends as much time
+    /// below its highest ones as at them, or more, so little of the time is `full`.
+    pub fn plateau(&self) -> Plateau {
+        let times = self.all();
+        let used: u64 = times.iter().sum();
+        let (level, full) = highest(&times, RARE * used as f64);
+        Plateau { level, full, used }
+    }
+
+    /// The level that half of the time is at or above.
+    pub fn median(&self) -> u64 {
+        let times = self.all();
+        highest(&times, times.iter().sum::<u64>() as f64 / 2.0).0
+    }
+
+    fn all(&self) -> Vec<u64> {
         let mut times = self.times.clone();
         sweep(&self.kept, u64::MAX, &mut times);
-        let below = usize::try_from(level.max(1)).unwrap_or(LEVELS).min(LEVELS) - 1;
-        times.iter().skip(below).sum()
+        times
     }
 
     /// Adds another's times: those of rows that are shown as one.
     pub fn merge(&mut self, other: &Self) {
-        let mut times = other.times.clone();
-        sweep(&other.kept, u64::MAX, &mut times);
+        let times = other.all();
         self.times.resize(self.times.len().max(times.len()), 0);
         self.times.iter_mut().zip(times).for_each(|(ours, theirs)| *ours += theirs);
     }
+}
+
+/// The highest level with more than `least` of the time at it or above, and that time.
+fn highest(times: &[u64], least: f64) -> (u64, u64) {
+    let mut above = 0;
+    for (below, time) in times.iter().enumerate().rev() {
+        above += time;
+        if above as f64 > least {
+            return (below as u64 + 1, above);
+        }
+    }
+    (0, 0)
+}
+
+/// Adds time at a level, which is not 0.
+fn put(times: &mut Vec<u64>, level: usize, time: u64) {
+    let at = level.min(LEVELS) - 1;
+    if times.len() <= at {
+        times.resize(at + 1, 0);
+    }
+    times[at] += time;
 }
 
 /// Adds the time at each level up to `to`.
@@ -64,11 +116,7 @@ fn sweep(intervals: &[(u64, u64)], to: u64, times: &mut Vec<u64>) {
     for (time, begins) in edges {
         let time = time.min(to);
         if level > 0 && time > last {
-            let at = level.min(LEVELS) - 1;
-            if times.len() <= at {
-                times.resize(at + 1, 0);
-            }
-            times[at] += time - last;
+            put(times, level, time - last);
         }
         last = time;
         level = if begins { level + 1 } else { level.saturating_sub(1) };
@@ -79,17 +127,28 @@ fn sweep(intervals: &[(u64, u64)], to: u64, times: &mut Vec<u64>) {
 mod tests {
     use super::*;
 
+    fn plateau(level: u64, full: u64, used: u64) -> Plateau {
+        Plateau { level, full, used }
+    }
+
+    /// Time at each level, from the first on.
+    fn spent(times: &[u64]) -> Levels {
+        let mut levels = Levels::default();
+        (1..).zip(times).for_each(|(level, time)| levels.spend(level, *time));
+        levels
+    }
+
     #[test]
     fn time_at_each_level() {
         let mut levels = Levels::default();
-        assert_eq!(levels.at_least(1), 0);
+        assert_eq!(levels.plateau(), Plateau::default());
         for (start, end) in [(0, 10), (5, 15), (10, 20), (30, 40), (7, 7)] {
             levels.add(start, end);
         }
-        assert_eq!([1, 2, 3].map(|level| levels.at_least(level)), [30, 10, 0]);
+        assert_eq!((levels.plateau(), levels.median()), (plateau(2, 10, 30), 1));
         let mut both = levels.clone();
         both.merge(&levels);
-        assert_eq!([1, 2].map(|level| both.at_least(level)), [60, 20]);
+        assert_eq!((both.plateau(), both.median()), (plateau(2, 20, 60), 1));
     }
 
     /// Five at a time, without a gap.
@@ -101,17 +160,33 @@ mod tests {
             levels.add(n * 10, n * 10 + 50);
             assert!(levels.kept.len() < KEPT);
         }
-        assert_eq!(levels.at_least(1), all * 10 + 40);
-        assert_eq!(levels.at_least(5), all * 10 - 40);
-        assert_eq!(levels.at_least(6), 0);
+        assert_eq!(levels.plateau(), plateau(5, all * 10 - 40, all * 10 + 40));
     }
 
     #[test]
     fn more_than_the_highest_level_is_the_highest() {
-        let mut levels = Levels::default();
-        (0..1_000).for_each(|n| levels.add(n, 5_000));
-        assert_eq!(levels.at_least(1), 5_000);
-        assert_eq!(levels.at_least(10_000), levels.at_least(LEVELS as u64));
-        assert!(levels.times.len() <= LEVELS);
+        let mut levels = spent(&[0, 0, 7]);
+        levels.spend(1_000_000, 5_000);
+        levels.spend(0, 9);
+        assert_eq!(levels.plateau(), plateau(LEVELS as u64, 5_000, 5_007));
+        assert_eq!(levels.times.len(), LEVELS);
+    }
+
+    #[test]
+    fn a_moment_above_the_plateau_is_passed_over() {
+        assert_eq!(spent(&[40, 10, 10, 40, 880, 20]).plateau(), plateau(5, 900, 1_000));
+        assert_eq!(
+            spent(&[40, 10, 10, 40, 500, 400]).plateau(),
+            plateau(6, 400, 1_000),
+            "more than a moment"
+        );
+    }
+
+    /// About four at a time of as many as there may be: there is a highest level, and next to no time is spent at it.
+    #[test]
+    fn load_that_varies_has_no_plateau() {
+        let poisson = [73, 147, 195, 195, 156, 104, 60, 30, 13, 5, 2, 1];
+        let Plateau { level, full, used } = spent(&poisson).plateau();
+        assert!(level == 8 && full * 10 < used, "{level}: {full} of {used}");
     }
 }

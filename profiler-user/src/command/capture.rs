@@ -375,8 +375,8 @@ impl<S: FnMut(&Finished, &WallClock)> Sink for Feed<'_, S> {
         self.pipeline.connections.survey();
     }
 
-    fn connection(&mut self, conn: &Conn) {
-        self.pipeline.see(conn, monotonic());
+    fn connection(&mut self, conn: &Conn, head: &[u8]) {
+        self.pipeline.see(conn, head, monotonic());
     }
 
     fn surveyed(&mut self) {

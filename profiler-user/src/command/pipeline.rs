@@ -17,7 +17,7 @@ use crate::attribute::service::Services;
 use crate::clock::monotonic;
 use crate::config::{Protocol, Settings};
 use crate::connections::snapshot::Snapshot;
-use crate::connections::{Connections, Told};
+use crate::connections::{Connections, Told, UnderWay};
 use crate::exchange::{Call, Exchange};
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
@@ -175,8 +175,8 @@ impl Pipeline {
         connections.name_listeners(|pid, ports| service_of(processes, services, filter, pid, ports));
     }
 
-    /// A connection of the kernel's table, as it was just now.
-    pub fn see(&mut self, conn: &Conn, now: u64) {
+    /// A connection of the kernel's table, as it was just now, and the kept beginning of its request under way.
+    pub fn see(&mut self, conn: &Conn, head: &[u8], now: u64) {
         if Connections::is_connecting(conn) {
             let record = &conn.record;
             let ports = [record.lport, record.rport];
@@ -187,7 +187,14 @@ impl Pipeline {
             }
             return;
         }
-        self.connections.see(conn, now);
+        let mut asked = UnderWay::default();
+        if self.connections.wants_call(conn) {
+            asked.call = self.parser.request_under_way(&conn.record, head);
+        }
+        if self.connections.wants_patience(conn, now) {
+            asked.patience = self.parser.patience(&conn.record, head);
+        }
+        self.connections.see(conn, &asked, now);
     }
 
     /// What the kernel half says of a listening socket.

@@ -10,12 +10,14 @@ pub mod ended;
 pub mod errno;
 mod exits;
 pub mod handshake;
+mod held;
 mod listener;
 mod listeners;
 mod overlap;
 pub mod owners;
 pub mod proc_net;
 mod protocol;
+mod requests;
 mod row;
 mod rows;
 pub mod snapshot;
@@ -27,16 +29,18 @@ mod tests;
 
 use std::sync::Arc;
 
-use profiler_ebpf::conn::Conn;
+use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::life::{Event, Life, end, mark, what};
-use profiler_ebpf::record::{Record, role};
+use profiler_ebpf::record::{Record, proto, role};
 
 use crate::aggregate::Series;
 use crate::attribute::service::KERNEL;
-use crate::exchange::{Call, Exchange, MysqlCall, seconds};
+use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, seconds};
+use crate::parse::patience::Patience;
 use crate::report::{ConnectionRow, ListenerRow, Role};
 use address::{Address, Ends};
 use exits::Exits;
+use held::Held;
 use listeners::Listeners;
 use protocol::Protocol;
 use rows::{Key, Rows};
@@ -44,6 +48,8 @@ use table::{Begun, Entry, Table};
 
 /// Events that wait to be taken at the most.
 const MOST_TOLD: usize = 8_192;
+/// Who waits for as long is asked whether it means to, ns.
+const LONG_NS: u64 = 1_000_000_000;
 /// A MySQL command that ends an open transaction though the server's error has no flags to say so: deadlock
 /// (`ER_LOCK_DEADLOCK`), which rolls all of it back.
 const DEADLOCK: u16 = 1213;
@@ -68,6 +74,14 @@ pub struct Told {
     pub life: Life,
 }
 
+/// What is known of the request under way on a connection, as far as it was wanted.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay {
+    pub call: Option<HttpCall>,
+    /// For how long it says that it may wait.
+    pub patience: Option<Patience>,
+}
+
 /// A connection in words, before it is known whose it is.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -86,6 +100,7 @@ pub struct Connections {
     rows: Rows,
     listeners: Listeners,
     exits: Exits,
+    held: Held,
     /// Whether somebody takes what is told.
     pub telling: bool,
     told: Vec<Told>,
@@ -104,6 +119,7 @@ impl Connections {
             rows: Rows::default(),
             listeners: Listeners::default(),
             exits: Exits::default(),
+            held: Held::default(),
             telling: false,
             told: Vec::new(),
             untold: 0,
@@ -253,6 +269,7 @@ impl Connections {
         let row = if let Some(entry) = self.table.remove(key) {
             invalid |= entry.invalid;
             self.sign_in(entry.row, &entry, &event.life);
+            self.held.forget(key);
             entry.row
         } else if let Some(before) = standing {
             before.row
@@ -290,6 +307,7 @@ impl Connections {
     /// A finished exchange. Adds to it what only its connection tells.
     pub fn exchange(&mut self, record: &Record, exchange: &mut Exchange) {
         let key = (record.sk, record.born);
+        self.held.requests.finished(exchange);
         let Some(entry) = self.table.get(key) else { return };
         let protocol = match &exchange.call {
             Call::Http(_) => Protocol::Http,
@@ -308,9 +326,12 @@ impl Connections {
         let idle_in_transaction = entry.transaction(exchange);
         entry.validated(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
+        let transaction = idle_in_transaction.map(|(idle, until)| self.held.over(key, idle, until));
         if let Some(found) = self.touch(row, exchange.times.last) {
             found.exchanges += u64::from(!is_sign_in && exchange.transport_error.is_none());
-            found.transaction = found.transaction.max(idle_in_transaction);
+            if let Some(transaction) = transaction {
+                found.idled(transaction);
+            }
             if protocol == Protocol::Mysql && exchange.role == Role::Client && !exchange.stream && !is_sign_in
             {
                 let start = exchange.times.start.map_or(exchange.times.last, |start| start.max(begun));
@@ -444,6 +465,7 @@ impl Connections {
     pub fn survey(&mut self) {
         self.rows.each().for_each(|(_, row)| row.now = row::Now::default());
         self.listeners.each().for_each(listener::Listener::begin);
+        self.held.survey();
     }
 
     /// What the kernel half says of a listening socket.
@@ -456,9 +478,29 @@ impl Connections {
         self.listeners.each().for_each(|listener| listener.reading(done, now));
     }
 
-    /// A connection of the kernel's table, as it is `now`.
-    pub fn see(&mut self, conn: &Conn, now: u64) {
+    /// Whether it is to be told for how long the request under way on a connection of the kernel's table may wait.
+    pub fn wants_patience(&self, conn: &Conn, now: u64) -> bool {
+        conn.record.role == role::CLIENT
+            && survey::under_way(conn, false)
+                .and_then(|request| survey::waiting(conn, &request, now))
+                .is_some_and(|waits| waits >= LONG_NS)
+    }
+
+    /// Whether the request under way on a connection of the kernel's table is to be told of.
+    pub fn wants_call(&self, conn: &Conn) -> bool {
         let record = &conn.record;
+        (record.proto, record.role) == (proto::HTTP, role::SERVER)
+            && (conn.state == state::REQUEST || conn.state == state::RESPONSE)
+            && self.held.requests.wants(record.request.pid)
+    }
+
+    /// A connection of the kernel's table, as it is `now`, and what is wanted of its request under way.
+    pub fn see(&mut self, conn: &Conn, asked: &UnderWay, now: u64) {
+        let record = &conn.record;
+        if let Some(call) = &asked.call {
+            let request = &record.request;
+            self.held.requests.under_way(request.pid, request.tid, request.t_start, call);
+        }
         let key = (record.sk, record.born);
         let own = address::socket(record.family, &record.laddr, record.lport);
         let serves = match record.role {
@@ -478,7 +520,7 @@ impl Connections {
         };
         let (row, listener, role) = (entry.row, entry.listener, entry.role);
         let open = conn.life.t_open.max(self.begun);
-        let in_transaction = entry.idle_in_transaction(request.is_some(), now);
+        let in_transaction = entry.idle_in_transaction(request.is_some());
         let fresh = !entry.signed_in && conn.life.t_ready != 0;
         if fresh {
             let copy = *entry;
@@ -496,16 +538,18 @@ impl Connections {
                 found.now.idle += idle;
             }
             if role == Role::Client
-                && let Some(request) = request.filter(|request| survey::waits(request, now))
+                && let Some(request) = request
+                && let Some(waits) = survey::waiting(conn, &request, now)
+                && !asked.patience.is_some_and(|patience| patience.covers(waits as f64 / 1e9))
             {
                 found.now.waiting += request.requests;
-                found.now.oldest_waiting = found.now.oldest_waiting.max(now.saturating_sub(request.since));
+                found.now.oldest_waiting = found.now.oldest_waiting.max(waits);
                 found.touched = now;
             }
             if let Some(idle) = in_transaction {
                 found.now.open_transactions += 1;
-                found.transaction = found.transaction.max(Some(idle));
                 found.touched = now;
+                self.held.see(key, row, idle);
             }
         }
         if let (Some(number), Some(request)) = (listener, request) {
@@ -540,8 +584,10 @@ impl Connections {
         let begun = self.begun;
         self.exits.at(now);
         self.listeners.each().for_each(|listener| listener.surveyed(now, begun));
-        for lost in self.table.surveyed() {
-            if let Some(row) = self.rows.get(lost) {
+        self.held.surveyed(&mut self.rows, now);
+        for (id, row) in self.table.surveyed() {
+            self.held.forget(id);
+            if let Some(row) = self.rows.get(row) {
                 row.vanished();
             }
         }
@@ -588,6 +634,7 @@ impl Connections {
         for row in self.exits.ended(pid) {
             self.cut_by_exit(row);
         }
+        self.held.requests.exited(pid);
     }
 
     /// The processes that work for listeners.

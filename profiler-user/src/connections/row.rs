@@ -6,6 +6,7 @@ use profiler_ebpf::life::{Life, end, mark};
 
 use super::ended::{self, Ended};
 use super::errno;
+use super::held::Transaction;
 use super::protocol::{Protocol, Spoken};
 use crate::aggregate::ConnectionBuckets;
 use crate::aggregate::buckets::Buckets;
@@ -29,12 +30,12 @@ pub(super) struct Row {
     /// How many their own FIN or reset has ended.
     pub(super) closed_by: ClosedBy,
     pub(super) handshake: Histogram,
-    /// How long sessions have been idle in an open transaction, at the most, ns.
-    pub(super) transaction: Option<u64>,
     /// MySQL clients: of those that were gone, the ones that were found so by a validation query.
     pub(super) gone_validated: u64,
     /// Servers: of those that were cut, whose process ended with them.
     pub(super) cut_by_exit: u64,
+    /// The longest time that a session has been idle in an open transaction.
+    transaction: Option<Transaction>,
     established: u64,
     preexisting: u64,
     peak: u64,
@@ -53,7 +54,9 @@ pub(super) struct Row {
     gone: u64,
     gone_idle: Histogram,
     gone_at: Histogram,
+    /// MySQL clients: time by how many were busy, and by how many were open while one was.
     levels: Levels,
+    open: Levels,
     gone_by: Counters,
     farewells: BTreeMap<u16, u64>,
     /// When the window began, once a connection was tried within it, and when the first one was established; ns.
@@ -212,6 +215,14 @@ impl Row {
     /// An exchange of one of them was under way for so long.
     pub(super) fn exchanged(&mut self, start: u64, end: u64) {
         self.levels.add(start, end);
+        self.open.spend(self.live, end.saturating_sub(start));
+    }
+
+    /// A session of theirs has been idle in an open transaction.
+    pub(super) fn idled(&mut self, transaction: Transaction) {
+        if self.transaction.as_ref().is_none_or(|longest| longest.idle <= transaction.idle) {
+            self.transaction = Some(transaction);
+        }
     }
 
     /// Adds another row that is shown as one with this.
@@ -252,8 +263,11 @@ impl Row {
             ended::add(ours, theirs);
         }
         self.levels.merge(&other.levels);
+        self.open.merge(&other.open);
         self.time_wait = sum(self.time_wait, other.time_wait);
-        self.transaction = self.transaction.max(other.transaction);
+        if let Some(transaction) = &other.transaction {
+            self.idled(transaction.clone());
+        }
         self.now.add(&other.now);
     }
 
@@ -277,6 +291,8 @@ impl Row {
         let failed: Counters = self.failed.iter().map(failed).collect();
         let tried = self.established + failed.values().sum::<u64>() + self.now.connecting;
         let ns = |ns: u64| ns as f64 / 1e9;
+        let plateau = self.levels.plateau();
+        let longest = self.transaction.as_ref();
         let since_begin = |time: Option<u64>| Some(seconds(self.begun?, time?));
         ConnectionRow {
             protocol: self.spoken.name().to_owned(),
@@ -297,8 +313,10 @@ impl Row {
             time_wait: self.time_wait,
             busy_seconds: ns(self.busy + self.now.busy),
             idle_seconds: ns(self.idle + self.now.idle),
-            used_seconds: ns(self.levels.at_least(1)),
-            full_seconds: ns(self.levels.at_least(self.peak)),
+            used_seconds: ns(plateau.used),
+            ceiling: plateau.level,
+            full_seconds: ns(plateau.full),
+            usually_open: self.open.median(),
             opening_seconds: self.opening.count,
             first_established: since_begin(self.first_established),
             last_failed: since_begin(self.last_failed),
@@ -314,7 +332,9 @@ impl Row {
             waiting: self.now.waiting,
             oldest_waiting: (self.now.waiting > 0).then(|| ns(self.now.oldest_waiting)),
             open_transactions: self.now.open_transactions,
-            longest_open_transaction: self.transaction.map(ns),
+            longest_open_transaction: longest.map(|longest| ns(longest.idle)),
+            open_transaction_route: longest.and_then(|longest| Some(longest.route.as_ref()?.to_string())),
+            open_transaction_after_response: longest.and_then(|longest| longest.after_response.map(ns)),
             ..ConnectionRow::default()
         }
     }
@@ -444,6 +464,13 @@ mod tests {
         assert_eq!((row.cut, row.cut_by, row.closed_by.peer, row.gone), (3, cut_by, 3, 1));
     }
 
+    /// `count` connections that are asked again as soon as they have answered, `times` times.
+    fn keep_busy(row: &mut Row, count: u64, times: u64) {
+        for n in 0..times {
+            (0..count).for_each(|_| row.exchanged((20 + n) * SECOND, (21 + n) * SECOND));
+        }
+    }
+
     #[test]
     fn time_with_all_of_them_busy() {
         let mut row = Row::default();
@@ -452,7 +479,48 @@ mod tests {
             row.exchanged(start * SECOND, end * SECOND);
         }
         let row = row.report(true);
-        assert_eq!((row.peak, row.used_seconds, row.full_seconds), (2, 6.0, 2.0));
+        assert_eq!((row.ceiling, row.used_seconds, row.full_seconds), (2, 6.0, 2.0));
+    }
+
+    /// A migration at the start, and a check of its health that is under way for a moment.
+    #[test]
+    fn one_more_for_a_moment_does_not_raise_the_ceiling() {
+        let mut row = Row::default();
+        (0..6).for_each(|_| row.opened(&life(), 0, true));
+        row.exchanged(10 * SECOND, 11 * SECOND);
+        row.exchanged(22 * SECOND, 22 * SECOND + SECOND / 10);
+        row.closed(&life(), Protocol::Mysql, 0);
+        keep_busy(&mut row, 5, 20);
+        let row = row.report(true);
+        assert_eq!((row.peak, row.ceiling, row.usually_open), (6, 5, 5));
+        assert_eq!((row.used_seconds, row.full_seconds), (21.0, 20.0));
+    }
+
+    /// Each new one is opened before the old one is closed.
+    #[test]
+    fn a_pool_that_has_replaced_its_connections() {
+        let mut row = Row::default();
+        (0..5).for_each(|_| row.opened(&life(), 0, true));
+        for n in 0..5 {
+            row.opened(&life(), 0, true);
+            row.closed(&life(), Protocol::Mysql, 0);
+            (0..5).for_each(|_| row.exchanged((20 + n) * SECOND, (21 + n) * SECOND));
+        }
+        let row = row.report(true);
+        assert_eq!((row.peak, row.established, row.ceiling, row.usually_open), (6, 10, 5, 5));
+        assert_eq!(row.full_seconds, row.used_seconds);
+    }
+
+    /// Two processes with a pool each are one row: both are full, or one is.
+    #[test]
+    fn pools_of_several_processes_are_one() {
+        for (busy, ceiling) in [(10, 10), (5, 5)] {
+            let mut row = Row::default();
+            (0..10).for_each(|_| row.opened(&life(), 0, true));
+            keep_busy(&mut row, busy, 20);
+            let row = row.report(true);
+            assert_eq!((row.ceiling, row.usually_open), (ceiling, 10));
+        }
     }
 
     #[test]

@@ -54,9 +54,13 @@ pub(super) fn under_way(conn: &Conn, serves: bool) -> Option<UnderWay> {
     unread.then_some(UnderWay { requests: 1, since: conn.t_ready, read: None, answered: 0 })
 }
 
-/// Whether a client waits for this answer: no byte of it came for a while.
-pub(super) fn waits(request: &UnderWay, now: u64) -> bool {
-    request.answered == 0 || now.saturating_sub(request.answered) >= FLOWING_NS
+/// For how long a client has been waiting for this answer, ns: since it sent its last byte, or since the last byte of the
+/// answer came. None while that is on its way, or there and not read.
+pub(super) fn waiting(conn: &Conn, request: &UnderWay, now: u64) -> Option<u64> {
+    let sent = request.since.max(conn.record.request.t_end);
+    let waits = now.saturating_sub(sent.max(request.answered));
+    let is_there = conn.t_ready > sent;
+    (!is_there && (request.answered == 0 || waits >= FLOWING_NS)).then_some(waits)
 }
 
 /// Whether a client's connect() has no answer yet.
@@ -148,10 +152,19 @@ mod tests {
 
     #[test]
     fn a_client_waits_when_no_byte_comes() {
-        let request = UnderWay { requests: 1, since: 1, read: Some(1), answered: 0 };
-        assert!(waits(&request, 2));
-        let flowing = UnderWay { answered: FLOWING_NS, ..request };
-        assert!(!waits(&flowing, FLOWING_NS + 1) && waits(&flowing, 2 * FLOWING_NS));
+        let mut c = conn(role::CLIENT, state::REQUEST);
+        c.record.request.t_arrive = 0;
+        let waits = |c: &Conn, now| waiting(c, &under_way(c, false).unwrap(), now);
+        assert_eq!(waits(&c, 121), Some(1));
+        c.record.request.t_end = 140;
+        assert_eq!(waits(&c, 141), Some(1), "it was still sending");
+        (c.state, c.record.t_last) = (state::RESPONSE, 150);
+        assert_eq!(waits(&c, 151), None);
+        assert_eq!(waits(&c, 150 + FLOWING_NS), Some(FLOWING_NS), "not since it was sent");
+        c.t_ready = 160;
+        assert_eq!(waits(&c, 150 + FLOWING_NS), None, "it has come, and nobody reads it");
+        c.t_ready = 139;
+        assert_eq!(waits(&c, 150 + FLOWING_NS), Some(FLOWING_NS), "of the answer before");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use rustc_hash::FxHashMap;
 
 use super::DEADLOCK;
 use super::address::Ends;
+use super::held::Idle;
 use super::protocol::Protocol;
+use super::requests::Command;
 use crate::exchange::{Call, Exchange, is_validation};
 use crate::report::Role;
 
@@ -40,8 +42,8 @@ pub(super) struct Entry {
     pub(super) signed_in: bool,
     /// MySQL: its last command was a validation query that failed.
     pub(super) invalid: bool,
-    /// MySQL: since when the session has been idle in an open transaction, ns.
-    in_transaction: Option<u64>,
+    /// MySQL: the session is idle in an open transaction.
+    in_transaction: Option<Idle>,
     /// Number of the survey that saw it last.
     seen: u32,
 }
@@ -87,26 +89,28 @@ impl Entry {
         self.invalid = failed && asked && exchange.role == Role::Client;
     }
 
-    /// Notes whether a command has left a transaction open. Returns for how long the session had been idle in one
-    /// before it, ns.
-    pub(super) fn transaction(&mut self, exchange: &Exchange) -> Option<u64> {
+    /// Notes whether a command has left a transaction open. Returns that the session had been idle in one before it, and
+    /// up to when, ns.
+    pub(super) fn transaction(&mut self, exchange: &Exchange) -> Option<(Idle, u64)> {
         let Call::Mysql(call) = &exchange.call else { return None };
         if exchange.role != Role::Client {
             return None;
         }
-        let since = self.in_transaction.take();
+        let before = self.in_transaction.take();
         let open = match call.in_transaction {
             Some(open) => open,
             // An error does not say, and leaves it open but for one.
-            None => since.is_some() && call.error.as_ref().is_none_or(|error| error.number != DEADLOCK),
+            None => before.is_some() && call.error.as_ref().is_none_or(|error| error.number != DEADLOCK),
         };
-        self.in_transaction = open.then_some(exchange.times.last);
-        Some(exchange.times.start?.saturating_sub(since?))
+        let (since, start) = (exchange.times.last, exchange.times.start);
+        let command = Command { pid: exchange.pid, tid: exchange.tid, at: start.unwrap_or(since) };
+        self.in_transaction = open.then_some(Idle { since, command });
+        Some((before?, start?))
     }
 
-    /// For how long the session has been idle in an open transaction, ns; None while a command is under way.
-    pub(super) fn idle_in_transaction(&self, is_asking: bool, now: u64) -> Option<u64> {
-        self.in_transaction.filter(|_| !is_asking).map(|since| now.saturating_sub(since))
+    /// The session is idle in an open transaction; None while a command is under way.
+    pub(super) fn idle_in_transaction(&self, is_asking: bool) -> Option<Idle> {
+        self.in_transaction.filter(|_| !is_asking)
     }
 }
 
@@ -143,15 +147,15 @@ impl Table {
         Some(entry)
     }
 
-    /// A survey is over. Returns the rows of connections that none has seen for long; now and then, as it takes a look
+    /// A survey is over. Returns connections, with their rows, that none has seen for long; now and then, as it takes a look
     /// at all of them.
-    pub(super) fn surveyed(&mut self) -> Vec<u32> {
+    pub(super) fn surveyed(&mut self) -> Vec<(Id, u32)> {
         self.survey += 1;
         if !self.survey.is_multiple_of(PATIENCE) {
             return Vec::new();
         }
         let since = self.survey.saturating_sub(PATIENCE);
-        self.open.extract_if(|_, entry| entry.seen < since).map(|(_, entry)| entry.row).collect()
+        self.open.extract_if(|_, entry| entry.seen < since).map(|(id, entry)| (id, entry.row)).collect()
     }
 
     /// The snapshot found it. False where there is no room, or it is there already.

@@ -326,7 +326,7 @@ fn a_session_that_stays_in_its_transaction() {
     (conn.record.proto, conn.state) = (proto::MYSQL, state::IDLE);
     let survey = |stage: &mut Connections, now: u64| {
         stage.survey();
-        stage.see(&conn, now * SECOND);
+        stage.see(&conn, &UnderWay::default(), now * SECOND);
         stage.surveyed(now * SECOND);
     };
     survey(&mut stage, 10);
@@ -340,6 +340,63 @@ fn a_session_that_stays_in_its_transaction() {
     stage.exchange(&record, &mut mysql(Role::Client, 15 * SECOND, 16 * SECOND, Some(false)));
     survey(&mut stage, 30);
     assert_eq!((only(&stage).open_transactions, only(&stage).longest_open_transaction), (0, Some(9.0)));
+}
+
+/// A request of the process 42, read by its thread 43.
+fn request(start: u64, last: u64) -> Exchange {
+    let call = HttpCall {
+        method: "POST".into(),
+        path: "/orders".into(),
+        route: "/orders".into(),
+        route_source: crate::report::RouteSource::Template,
+        status: Some(200),
+    };
+    Exchange { call: Call::Http(call), ..mysql(Role::Server, start, last, None) }
+}
+
+/// The reply's end shows after the response's: nothing follows it.
+#[test]
+fn the_request_that_left_a_transaction_open() {
+    let mut stage = stage();
+    let (open, served) =
+        (event(what::OPENED, role::CLIENT, 5, opened()), event(what::OPENED, role::SERVER, 6, opened()));
+    feed(&mut stage, &open, Some("app"));
+    feed(&mut stage, &served, Some("app"));
+    let (session, http) = (record(&open), record(&served));
+    stage.exchange(&session, &mut mysql(Role::Client, 2 * SECOND, 2 * SECOND, Some(false)));
+    stage.exchange(&http, &mut request(3 * SECOND, 5 * SECOND));
+    stage.exchange(&session, &mut mysql(Role::Client, 3 * SECOND, 4 * SECOND, Some(true)));
+    // SAFETY: plain numbers.
+    let mut conn: Conn = unsafe { std::mem::zeroed() };
+    (conn.record, conn.life, conn.state) = (session, open.life, state::IDLE);
+    conn.record.proto = proto::MYSQL;
+    // SAFETY: plain numbers.
+    let mut next: Conn = unsafe { std::mem::zeroed() };
+    (next.record, next.life, next.state) = (http, served.life, state::REQUEST);
+    next.record.proto = proto::HTTP;
+    (next.record.request.pid, next.record.request.tid) = (42, 43);
+    next.record.request.t_start = 6 * SECOND;
+    let Call::Http(call) = request(0, 0).call else { panic!() };
+    let survey = |stage: &mut Connections, now: u64| {
+        stage.survey();
+        stage.see(&conn, &UnderWay::default(), now * SECOND);
+        let wanted = stage.wants_call(&next).then(|| call.clone());
+        stage.see(&next, &UnderWay { call: wanted, patience: None }, now * SECOND);
+        stage.surveyed(now * SECOND);
+        let row = all(stage).into_iter().find(|row| row.role == Role::Client).unwrap();
+        (row.longest_open_transaction, row.open_transaction_route, row.open_transaction_after_response)
+    };
+    assert_eq!(survey(&mut stage, 8), (Some(4.0), None, None), "what is under way is not known yet");
+    let route = || Some("POST /orders".to_owned());
+    assert_eq!(survey(&mut stage, 9), (Some(5.0), route(), Some(4.0)));
+    // The next request goes on in it, and is under way when it idles again.
+    stage.exchange(&session, &mut mysql(Role::Client, 10 * SECOND, 11 * SECOND, Some(true)));
+    assert_eq!(survey(&mut stage, 12), (Some(6.0), route(), Some(5.0)), "up to the next command");
+    survey(&mut stage, 18);
+    assert_eq!(survey(&mut stage, 19), (Some(8.0), route(), Some(0.0)));
+    feed(&mut stage, &event(what::CLOSED, role::CLIENT, 5, opened()), None);
+    stage.exited(42);
+    assert_eq!(survey(&mut stage, 20), (Some(8.0), route(), Some(0.0)));
 }
 
 #[test]
@@ -356,14 +413,14 @@ fn requests_that_wait_are_seen_while_they_do() {
         (conn.record, conn.life) = (record(event), event.life);
         (conn.record.proto, conn.state) = (proto::HTTP, state::REQUEST);
         conn.record.request.t_start = 4 * SECOND;
-        stage.see(&conn, 10 * SECOND);
+        stage.see(&conn, &UnderWay::default(), 10 * SECOND);
     }
     // And one that nobody has accepted yet.
     // SAFETY: plain numbers.
     let mut waits: Conn = unsafe { std::mem::zeroed() };
     waits.record = record(&event(what::OPENED, role::SERVER, 7, Life::default()));
     waits.t_ready = 3 * SECOND;
-    stage.see(&waits, 10 * SECOND);
+    stage.see(&waits, &UnderWay::default(), 10 * SECOND);
     stage.surveyed(10 * SECOND);
     let rows = all(&stage);
     let row = rows.iter().find(|row| row.service == "app").unwrap();
@@ -373,6 +430,32 @@ fn requests_that_wait_are_seen_while_they_do() {
     let l = &listeners[0];
     assert_eq!((l.in_flight, l.peak_in_flight, l.unread, l.oldest_waiting), (2, 2, 1, Some(7.0)));
     assert_eq!((l.silent, l.longest_silence, l.requests), (Some(9.0), 7.0, 0));
+}
+
+#[test]
+fn requests_that_say_that_they_wait_do_not_count_as_waiting() {
+    let mut stage = stage();
+    let event = event(what::OPENED, role::CLIENT, 5, opened());
+    feed(&mut stage, &event, Some("app"));
+    // SAFETY: plain numbers.
+    let mut conn: Conn = unsafe { std::mem::zeroed() };
+    (conn.record, conn.life) = (record(&event), event.life);
+    (conn.record.proto, conn.state) = (proto::HTTP, state::REQUEST);
+    conn.record.request.t_start = 4 * SECOND;
+    assert!(!stage.wants_patience(&conn, 4 * SECOND + LONG_NS - 1), "not asked for at once");
+    for (patience, now, expected) in [
+        (None, 10, (1, Some(6.0))),
+        (Some(Patience::Endless), 100, (0, None)),
+        (Some(Patience::UpTo(60.0)), 10, (0, None)),
+        (Some(Patience::UpTo(60.0)), 100, (1, Some(96.0))),
+    ] {
+        assert!(stage.wants_patience(&conn, now * SECOND));
+        stage.survey();
+        stage.see(&conn, &UnderWay { call: None, patience }, now * SECOND);
+        stage.surveyed(now * SECOND);
+        let row = only(&stage);
+        assert_eq!((row.waiting, row.oldest_waiting), expected, "{patience:?}");
+    }
 }
 
 #[test]

@@ -107,15 +107,14 @@ impl Session {
         self.misses.loops()
     }
 
-    /// Looks at every connection. `see` gets each.
-    pub fn survey(&mut self, mut see: impl FnMut(&Conn)) -> Survey {
+    /// Looks at every connection. `see` gets each, with the kept beginning of its request where one is under way.
+    pub fn survey(&mut self, mut see: impl FnMut(&Conn, &[u8])) -> Survey {
         self.misses.look(&self.ebpf);
         let mut found = Survey::default();
         let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return found };
         let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
-            // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
-            let conn = unsafe { value.as_ptr().cast::<Conn>().read_unaligned() };
-            see(&conn);
+            let (conn, head) = entry(value);
+            see(&conn, head.unwrap_or_default());
             let known = conn.record.proto == proto::HTTP || conn.record.proto == proto::MYSQL;
             if known && (conn.state == state::REQUEST || conn.state == state::RESPONSE) {
                 found.in_flight += 1 + u64::from(conn.waiting);
@@ -158,12 +157,8 @@ impl Session {
     pub fn each_exchange(&mut self, mut see: impl FnMut(&Conn, &[u8])) {
         let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return };
         let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
-            // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
-            let conn = unsafe { value.as_ptr().cast::<Conn>().read_unaligned() };
-            if conn.state == state::REQUEST || conn.state == state::RESPONSE {
-                let head = value.get(size_of::<Conn>()..).unwrap_or_default();
-                let len = (conn.record.request.head_len as usize).min(head.len());
-                see(&conn, head.get(..len).unwrap_or_default());
+            if let (conn, Some(head)) = entry(value) {
+                see(&conn, head);
             }
         });
         if let Err(e) = result {
@@ -291,6 +286,18 @@ struct Turns(Histogram);
 unsafe impl aya::Pod for Turns {}
 
 /// A map of the kernel half's, as what it is used as.
+/// A value of the map of connections: the connection, and the kept beginning of its request if one is under way.
+fn entry(value: &[u8]) -> (Conn, Option<&[u8]>) {
+    // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
+    let conn = unsafe { value.as_ptr().cast::<Conn>().read_unaligned() };
+    let is_asked = conn.state == state::REQUEST || conn.state == state::RESPONSE;
+    let head = is_asked.then(|| {
+        let kept = value.get(size_of::<Conn>()..).unwrap_or_default();
+        kept.get(..conn.record.request.head_len as usize).unwrap_or(kept)
+    });
+    (conn, head)
+}
+
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, map: &'static str) -> Result<M, ObjectError> {
     ebpf.take_map(map).and_then(|map| M::try_from(map).ok()).ok_or(ObjectError::NoMap { map })
 }

@@ -6,6 +6,7 @@
 pub mod command;
 pub mod connection;
 pub mod http;
+pub mod patience;
 pub mod raw;
 pub mod reply;
 pub mod route;
@@ -20,6 +21,7 @@ use crate::connections::errno;
 use crate::exchange::{Call, Exchange, HttpCall, MysqlCall, Times};
 use crate::report::{Role, RouteSource};
 use connection::{Connections, Key};
+use patience::Patience;
 use reply::{BULK_EXECUTE, Reply};
 use route::Routes;
 use sql::{Backslash, Digest};
@@ -120,6 +122,22 @@ impl Parser {
             ..MysqlCall::default()
         };
         (peer, call)
+    }
+
+    /// An HTTP request that is under way, named as it will be.
+    pub fn request_under_way(&mut self, record: &Record, head: &[u8]) -> Option<HttpCall> {
+        match self.http(record, head) {
+            Ok(Call::Http(call)) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// For how long a request that is under way says that it may wait.
+    pub fn patience(&mut self, record: &Record, head: &[u8]) -> Option<Patience> {
+        match record.proto {
+            proto::HTTP => Patience::of_request(head, record.request.truncated != 0),
+            _ => Patience::of_statement(self.under_way(record, head).1.digest_text.as_deref()?),
+        }
     }
 
     /// Whether a command may hold several statements, and what backslashes mean in it.

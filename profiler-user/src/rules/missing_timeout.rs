@@ -1,7 +1,8 @@
 //! `missing-timeout`: a call to another service has been waiting for its answer for so long that nobody can still want
 //! it. Told of while it waits, and over when it ends.
 //!
-//! Streams are no calls: a replication's binlog and server-sent events wait by design, and are not counted as waiting.
+//! What waits by design is not counted as waiting: streams, a replication's binlog, requests that say so themselves
+//! ([`crate::parse::patience`]). Nor is an answer that has begun and goes on: it waits since its last byte.
 
 use serde_json::json;
 
@@ -133,7 +134,8 @@ mod tests {
         assert!(findings(&with_connections(vec![http]), ID)[0].advice.contains("timeout=(3, 10)"));
     }
 
-    /// The nearest healthy ones: a slow call, a stream (which the rows do not count as waiting), a server's requests.
+    /// The nearest healthy ones: a slow call, a stream or a watch (which the rows do not count as waiting), a server's
+    /// requests.
     #[test]
     fn what_may_wait() {
         let server = ConnectionRow { role: Role::Server, ..waiting(1, Some(42.0)) };

@@ -1,8 +1,9 @@
 //! `pool-exhausted`: there are not enough database connections. By its errors: the server refuses more. By its flat
-//! ceiling: all connections of a service's pool are busy for most of the time that it asks the server anything, it opens
-//! no more of them, and it has more requests in hand than connections.
+//! ceiling: for most of the time that a service asks the server anything the same number of connections is busy, next to
+//! never more, they are about all that it has and keeps, and it has more requests in hand.
 //!
-//! Workers with a connection each are no pool: they never have more requests in hand than connections.
+//! Workers with a connection each are no pool: they never have more requests in hand than connections. Load that varies
+//! on its own has no ceiling: it spends little time at its highest levels ([`crate::aggregate::levels::Plateau`]).
 
 use std::collections::BTreeMap;
 
@@ -27,14 +28,10 @@ const BUSY: Threshold = Threshold {
     key: "busy",
     unit: Unit::Share,
     default: 0.5,
-    meaning: "time with all connections busy, of the time with one busy or more",
+    meaning: "time at the ceiling, of the time with one connection busy or more",
 };
-const FULL: Threshold = Threshold {
-    key: "full",
-    unit: Unit::Seconds,
-    default: 1.0,
-    meaning: "with `busy`: time with all connections busy",
-};
+const FULL: Threshold =
+    Threshold { key: "full", unit: Unit::Seconds, default: 1.0, meaning: "with `busy`: time at the ceiling" };
 const CONNECTIONS: Threshold = Threshold {
     key: "connections",
     unit: Unit::Count,
@@ -46,8 +43,13 @@ const CONNECTIONS: Threshold = Threshold {
 const TOO_MANY: &[&str] = &["1040", "1203", "1226"];
 /// So many times as many requests in hand as connections, on average.
 const CROWD: f64 = 1.2;
-/// A pool that keeps its connections opens no more of them than this many times its ceiling: it replaces some.
+/// A pool that keeps its connections opens no more of them than this many times its ceiling: it replaces some. Or those
+/// that were closed lived for no more than this part of the time of all: something beside it opens short ones.
 const KEPT: u64 = 3;
+const SHORT: f64 = 0.5;
+/// Connections beyond the ceiling that are usually open, at the most: one, or this part of it. With more there is room
+/// in a pool that those who wait do not get at, or something else bounds the load.
+const ROOM: f64 = 0.25;
 /// Of `full`: with less there is nothing that could be said.
 const PART: f64 = 0.25;
 
@@ -57,34 +59,47 @@ pub(super) struct PoolExhausted;
 /// A service's connections to a server, and the requests that it had in hand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Ceiling {
-    /// The most connections at one time.
+    /// How many are busy at the ceiling, and how many are usually open.
     connections: u64,
+    open: u64,
+    /// The most that were open at one time, and how many were opened.
+    peak: u64,
     opened: u64,
-    /// Time with all of them busy, and with one busy or more, seconds.
+    /// Time that connections which were closed had lived for, and time of all, seconds.
+    closed: f64,
+    all: f64,
+    /// Time at the ceiling, and with one busy or more, seconds.
     full: f64,
     used: f64,
     /// Connections that are busy, and requests read and not answered, on average over the time with one busy or more.
     busy: f64,
     in_hand: f64,
+    /// Processes that share them.
+    processes: u64,
 }
 
 impl Ceiling {
     fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
         let used = peer.seconds(|row| row.used_seconds);
-        let own = facts.listeners.iter().filter(|row| row.service == peer.service);
-        let served: f64 = own.map(|row| row.concurrency * facts.window.seconds).sum();
+        let own = || facts.listeners.iter().filter(|row| row.service == peer.service);
+        let served: f64 = own().map(|row| row.concurrency * facts.window.seconds).sum();
         let over = |seconds: f64| if used > 0.0 { seconds / used } else { 0.0 };
         Self {
-            connections: peer.sum(|row| row.peak),
+            connections: peer.sum(|row| row.ceiling),
+            open: peer.sum(|row| row.usually_open),
+            peak: peer.sum(|row| row.peak),
             opened: peer.sum(|row| row.established),
+            closed: peer.total(|row| row.lifetime),
+            all: peer.seconds(|row| row.busy_seconds + row.idle_seconds),
             full: peer.seconds(|row| row.full_seconds),
             used,
             busy: over(peer.seconds(|row| row.busy_seconds)),
             in_hand: over(served),
+            processes: own().map(|row| row.processes).max().unwrap_or(0),
         }
     }
 
-    /// The share of the time with one busy or more that all are busy in.
+    /// The share of the time with one busy or more that is spent at the ceiling.
     fn share(&self) -> f64 {
         if self.used > 0.0 { self.full / self.used } else { 0.0 }
     }
@@ -93,9 +108,19 @@ impl Ceiling {
     fn is_hit(&self, thresholds: &Thresholds) -> bool {
         let crowd = CROWD * self.connections as f64;
         self.connections as f64 >= thresholds.of(ID, &CONNECTIONS)
-            && self.opened <= KEPT * self.connections
+            && self.is_kept()
             && self.share() >= thresholds.of(ID, &BUSY)
             && self.in_hand > crowd
+    }
+
+    fn is_kept(&self) -> bool {
+        self.opened <= KEPT * self.connections || self.closed <= SHORT * self.all
+    }
+
+    /// Whether connections are usually open that are not used while requests wait.
+    fn has_room(&self) -> bool {
+        let spare = self.open.saturating_sub(self.connections) as f64;
+        spare > (ROOM * self.connections as f64).max(1.0)
     }
 
     /// Requests in hand without a connection that is busy for them, on average.
@@ -134,22 +159,40 @@ impl Rule for PoolExhausted {
             if enough(&errors, thresholds) {
                 told = true;
                 verdict.add(refused(self, facts, &peer, &errors, &ceiling));
-            } else if ceiling.is_hit(thresholds) && ceiling.full >= least {
-                verdict.add(flat(self, facts, &peer, &ceiling));
             } else if ceiling.is_hit(thresholds) && ceiling.full >= PART * least {
-                let reason = format!(
-                    "{} to {}, all of them busy for {}: too short a time to judge",
-                    units::things(ceiling.connections, "connection", "connections"),
-                    peer.name(),
-                    duration(ceiling.full),
-                );
-                verdict.not_enough(self, peer.service, reason);
+                if ceiling.has_room() {
+                    verdict.not_enough(self, peer.service, bounded(&peer, &ceiling));
+                } else if ceiling.full >= least {
+                    verdict.add(flat(self, facts, &peer, &ceiling));
+                } else {
+                    verdict.not_enough(self, peer.service, too_short(&peer, &ceiling));
+                }
             }
         }
         if !told {
             servers(self, facts, thresholds, verdict);
         }
     }
+}
+
+fn too_short(peer: &Peer<'_>, ceiling: &Ceiling) -> String {
+    format!(
+        "{} to {}, all of them busy for {}: too short a time to judge",
+        units::things(ceiling.connections, "connection", "connections"),
+        peer.name(),
+        duration(ceiling.full),
+    )
+}
+
+fn bounded(peer: &Peer<'_>, ceiling: &Ceiling) -> String {
+    format!(
+        "{} of {} to {} are busy at a time and no more, while {} requests are in hand: the pool of one process may be \
+         exhausted and another's not, or something else bounds the load",
+        units::count(ceiling.connections),
+        units::things(ceiling.open, "connection", "connections"),
+        peer.name(),
+        amount(ceiling.in_hand),
+    )
 }
 
 /// Errors that say that there are too many, said in reply or unasked.
@@ -217,7 +260,7 @@ fn refused<'a>(
     );
     let detail = format!(
         "It had up to {} at a time, and opened {}.",
-        units::things(ceiling.connections, "connection", "connections"),
+        units::things(ceiling.peak, "connection", "connections"),
         units::count(ceiling.opened)
     );
     let mut evidence = numbers(peer, ceiling);
@@ -236,16 +279,21 @@ fn flat<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, ceiling: &Ce
     let waiting = ceiling.waiting();
     let (requests, _) = facts.served(peer.service);
     let each = waiting * ceiling.used / requests.max(1) as f64;
+    let connections = units::things(ceiling.connections, "connection", "connections");
+    // Its processes have a pool each, and are not told apart.
+    let exhausted = if ceiling.processes > 1 {
+        format!("its pools to {}, {connections} in all, are exhausted", peer.name())
+    } else {
+        format!("its pool of {connections} to {} is exhausted", peer.name())
+    };
     let title = format!(
-        "{}: its pool of {} to {} is exhausted: {} requests wait for one on average",
+        "{}: {exhausted}: {} requests wait for one on average",
         facts.name(peer.service),
-        units::things(ceiling.connections, "connection", "connections"),
-        peer.name(),
         amount(waiting)
     );
     let detail = format!(
-        "All of them are busy for {:.0} % of the {} that it has asked anything in, and it opens no more; {} requests are \
-         in hand then, on average. Each spends {} without a connection that works for it.",
+        "All of them are busy for {:.0} % of the {} that it has asked anything in, next to never more; {} requests are in \
+         hand then, on average. Each spends {} without a connection that works for it.",
         100.0 * ceiling.share(),
         duration(ceiling.used),
         amount(ceiling.in_hand),
@@ -268,6 +316,7 @@ fn numbers(peer: &Peer<'_>, ceiling: &Ceiling) -> BTreeMap<String, Value> {
     let mut numbers = evidence([
         ("peer", json!(peer.address)),
         ("ceiling", json!(ceiling.connections)),
+        ("usually_open", json!(ceiling.open)),
         ("opened", json!(ceiling.opened)),
         ("full_seconds", json!(ceiling.full)),
         ("used_seconds", json!(ceiling.used)),
@@ -303,18 +352,23 @@ fn advice(runtime: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{findings, judged, listener, pool, short, with_connections};
+    use super::super::sample::{distribution, findings, judged, listener, pool, short, with_connections};
     use super::*;
     use crate::report::{ConnectionRow, ListenerRow, Report};
 
-    /// A pool that is asked for `used` seconds, `full` of them with all connections busy, of a service with `in_hand`
-    /// requests meanwhile.
+    /// A pool that is asked for `used` seconds, `full` of them at its ceiling, of a service with `in_hand` requests
+    /// meanwhile.
     fn report(row: ConnectionRow, used: f64, full: f64, in_hand: f64) -> Report {
-        let busy_seconds = full * row.peak as f64 + (used - full);
+        let busy_seconds = full * row.ceiling as f64 + (used - full);
         let row = ConnectionRow { used_seconds: used, full_seconds: full, busy_seconds, ..row };
         let mut report = with_connections(vec![row]);
-        report.listeners = vec![ListenerRow { concurrency: in_hand * used / 30.0, ..listener() }];
+        report.listeners =
+            vec![ListenerRow { processes: 1, concurrency: in_hand * used / 30.0, ..listener() }];
         report
+    }
+
+    fn five() -> ConnectionRow {
+        ConnectionRow { ceiling: 5, usually_open: 5, ..pool() }
     }
 
     fn turned_away(role: Role, error: &str) -> Report {
@@ -347,7 +401,7 @@ mod tests {
     #[test]
     fn a_pool_of_five_under_twenty_clients() {
         for used in [29.0, 4.0] {
-            let found = findings(&report(pool(), used, 0.9 * used, 19.0), ID);
+            let found = findings(&report(five(), used, 0.9 * used, 19.0), ID);
             let [finding] = found.as_slice() else { panic!("{found:#?}") };
             assert_eq!(
                 finding.title,
@@ -361,18 +415,63 @@ mod tests {
         }
     }
 
-    /// The nearest healthy ones: workers with a connection each; a pool with room; requests that wait for something
-    /// else; one connection for the process; connections that come and go; another error.
+    /// A migration at the start; each connection replaced by another; a check of its health that opens one each second;
+    /// one that is open and not used.
+    #[test]
+    fn a_pool_of_five_and_what_is_beside_it() {
+        let short = Some(distribution(30, 0.02));
+        for (what, row) in [
+            ("one more", ConnectionRow { established: 6, peak: 6, ..five() }),
+            ("replaced", ConnectionRow { established: 10, peak: 6, ..five() }),
+            ("checks", ConnectionRow { established: 35, closed: 30, lifetime: short, peak: 6, ..five() }),
+            ("unused", ConnectionRow { established: 6, peak: 6, usually_open: 6, ..five() }),
+        ] {
+            let found = findings(&report(row, 29.0, 26.0, 19.0), ID);
+            let [finding] = found.as_slice() else { panic!("{what}: {found:#?}") };
+            assert_eq!(finding.evidence["ceiling"], 5, "{what}");
+            assert!(
+                finding.title.contains("its pool of 5 connections to 10.0.0.9:3306"),
+                "{}",
+                finding.title
+            );
+        }
+    }
+
+    /// A pool for each of two processes. Where one of them is full and the other is not, that is not known.
+    #[test]
+    fn pools_of_two_processes() {
+        let of = |ceiling: u64| {
+            let row = ConnectionRow { established: 10, peak: 10, ceiling, usually_open: 10, ..pool() };
+            let mut report = report(row, 29.0, 26.0, 19.0);
+            report.listeners[0].processes = 2;
+            judged(&report)
+        };
+        let both = of(10);
+        let [found] = both.found.as_slice() else { panic!("{both:#?}") };
+        let title = &found.finding.title;
+        assert!(
+            title.contains("its pools to 10.0.0.9:3306, 10 connections in all, are exhausted"),
+            "{title}"
+        );
+        let one = of(5);
+        assert_eq!((one.found.len(), one.undecided.len()), (0, 1), "{one:#?}");
+        assert!(one.undecided[0].reason.starts_with("5 of 10 connections to 10.0.0.9:3306"), "{one:#?}");
+    }
+
+    /// The nearest healthy ones: workers with a connection each; a pool with room, and load that varies; requests that
+    /// wait for something else; one connection for the process; connections that come and go; another error.
     #[test]
     fn enough_connections() {
-        let one = ConnectionRow { peak: 1, live: 1, established: 1, ..pool() };
+        let one = ConnectionRow { peak: 1, live: 1, established: 1, ceiling: 1, usually_open: 1, ..pool() };
+        let come_and_go =
+            ConnectionRow { lifetime: Some(distribution(600, 0.2)), idle_seconds: 0.0, ..short(600, 0.2) };
         for (what, report) in [
-            ("workers", report(pool(), 29.0, 25.0, 5.0)),
-            ("room", report(pool(), 20.0, 2.0, 7.0)),
-            ("something else", report(pool(), 29.0, 3.0, 19.0)),
+            ("workers", report(five(), 29.0, 25.0, 5.0)),
+            ("room", report(five(), 20.0, 2.0, 7.0)),
+            ("something else", report(five(), 29.0, 3.0, 19.0)),
             ("one", report(one, 29.0, 29.0, 19.0)),
-            ("come and go", report(short(600, 0.1), 29.0, 25.0, 19.0)),
-            ("a burst", report(pool(), 0.2, 0.2, 20.0)),
+            ("come and go", report(ConnectionRow { ceiling: 4, ..come_and_go }, 29.0, 25.0, 19.0)),
+            ("a burst", report(five(), 0.2, 0.2, 20.0)),
             ("another error", turned_away(Role::Client, "1045")),
         ] {
             let verdict = judged(&report);
@@ -383,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_not_enough() {
-        let verdict = judged(&report(pool(), 0.5, 0.4, 20.0));
+        let verdict = judged(&report(five(), 0.5, 0.4, 20.0));
         assert_eq!((verdict.found.len(), verdict.undecided.len()), (0, 1), "{verdict:#?}");
         assert!(verdict.undecided[0].reason.contains("busy for 400 ms"), "{verdict:#?}");
     }

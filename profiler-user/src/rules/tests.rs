@@ -102,7 +102,14 @@ fn troubles() -> Vec<(&'static str, Report, Vec<&'static str>)> {
     };
     let crowd =
         || ListenerRow { workers: 21, processes: 1, peak_in_flight: 20, concurrency: 2.6, ..listener() };
-    let worn = ConnectionRow { used_seconds: 4.0, full_seconds: 3.5, busy_seconds: 19.0, ..pool() };
+    let worn = ConnectionRow {
+        used_seconds: 4.0,
+        ceiling: 5,
+        full_seconds: 3.5,
+        usually_open: 5,
+        busy_seconds: 19.0,
+        ..pool()
+    };
     let exhausted = Report { connections: vec![worn], ..with_listener(crowd()) };
     let mut too_many = with_connections(vec![pool()]);
     let errors = [("1040".to_owned(), 5)].into();

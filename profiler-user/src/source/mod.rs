@@ -45,8 +45,8 @@ pub trait Sink {
     /// A survey of the connection table begins.
     fn survey(&mut self);
 
-    /// A connection of the table, as it was just now.
-    fn connection(&mut self, conn: &Conn);
+    /// A connection of the table, as it was just now, and the kept beginning of its request under way.
+    fn connection(&mut self, conn: &Conn, head: &[u8]);
 
     /// That was all of them.
     fn surveyed(&mut self);
@@ -124,7 +124,7 @@ impl Source {
     fn sweep(&mut self, last: bool, sink: &mut impl Sink) {
         let begun = Instant::now();
         sink.survey();
-        let found = self.session.survey(|conn| sink.connection(conn));
+        let found = self.session.survey(|conn, head| sink.connection(conn, head));
         sink.surveyed();
         self.in_flight = found.in_flight;
         // Thousands of Unix sockets may have been closed: what is sent of them would not fit into the ring at once.

@@ -43,7 +43,9 @@ pub(super) const CONNECTION: &[Field] = &[
     ("busy_seconds", true, Number),
     ("idle_seconds", true, Number),
     ("used_seconds", true, Number),
+    ("ceiling", true, Whole),
     ("full_seconds", true, Number),
+    ("usually_open", true, Whole),
     ("opening_seconds", true, Whole),
     ("first_established", false, Number),
     ("last_failed", false, Number),
@@ -60,6 +62,8 @@ pub(super) const CONNECTION: &[Field] = &[
     ("oldest_waiting", false, Number),
     ("open_transactions", true, Whole),
     ("longest_open_transaction", false, Number),
+    ("open_transaction_route", false, Name),
+    ("open_transaction_after_response", false, Number),
 ];
 
 pub(super) const LISTENER: &[Field] = &[

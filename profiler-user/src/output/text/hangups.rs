@@ -74,9 +74,11 @@ fn of(row: &ConnectionRow) -> Vec<String> {
             0 => String::new(),
             count => format!(", {} at the end", units::count(count)),
         };
+        let by = row.open_transaction_route.as_deref().map(|route| format!(", by {}", clean(route)));
         notes.push(format!(
-            "sessions idled with an open transaction{now}, the longest for {}",
-            units::duration(longest)
+            "sessions idled with an open transaction{now}, the longest for {}{}",
+            units::duration(longest),
+            by.unwrap_or_default()
         ));
     }
     notes
