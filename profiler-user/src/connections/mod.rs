@@ -44,10 +44,13 @@ use held::Held;
 use listeners::Listeners;
 use protocol::Protocol;
 use rows::{Key, Rows};
-use table::{Begun, Entry, Table};
+use rustc_hash::FxHashSet;
+use table::{Begun, Entry, Id, Table, failed_validation};
 
 /// Events that wait to be taken at the most.
 const MOST_TOLD: usize = 8_192;
+/// Closed connections whose use is yet to be told of.
+const MOST_INVALID: usize = 1_024;
 /// Who waits for as long is asked whether it means to, ns.
 const LONG_NS: u64 = 1_000_000_000;
 /// A MySQL command that ends an open transaction though the server's error has no flags to say so: deadlock
@@ -100,6 +103,8 @@ pub struct Connections {
     rows: Rows,
     listeners: Listeners,
     exits: Exits,
+    /// Closed connections that a validation query has found so.
+    invalid: FxHashSet<Id>,
     held: Held,
     /// Whether somebody takes what is told.
     pub telling: bool,
@@ -119,6 +124,7 @@ impl Connections {
             rows: Rows::default(),
             listeners: Listeners::default(),
             exits: Exits::default(),
+            invalid: FxHashSet::default(),
             held: Held::default(),
             telling: false,
             told: Vec::new(),
@@ -187,7 +193,7 @@ impl Connections {
             what::CLOSED => self.closed(event, subject, service),
             what::FAILED | what::GONE => {
                 let known = self.table.get((event.sk, event.born)).map(|entry| entry.row);
-                let invalid = event.life.validated != 0;
+                let invalid = self.invalid.remove(&(event.sk, event.born)) || event.life.validated != 0;
                 let row = known.or_else(|| self.row(subject, service?));
                 let Some(row) = row else { return };
                 if event.what == what::FAILED {
@@ -308,7 +314,18 @@ impl Connections {
     pub fn exchange(&mut self, record: &Record, exchange: &mut Exchange) {
         let key = (record.sk, record.born);
         self.held.requests.finished(exchange);
-        let Some(entry) = self.table.get(key) else { return };
+        let invalid = failed_validation(exchange);
+        let Some(entry) = self.table.get(key) else {
+            // It was told to be closed before, and will be told to be gone.
+            if invalid {
+                if self.invalid.len() >= MOST_INVALID {
+                    self.invalid.clear();
+                }
+                self.invalid.insert(key);
+            }
+            return;
+        };
+        entry.invalid = invalid;
         let protocol = match &exchange.call {
             Call::Http(_) => Protocol::Http,
             Call::Mysql(_) => Protocol::Mysql,
@@ -324,7 +341,6 @@ impl Connections {
         }
         let is_sign_in = matches!(&exchange.call, Call::Mysql(MysqlCall { command: "handshake", .. }));
         let idle_in_transaction = entry.transaction(exchange);
-        entry.validated(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
         let transaction = idle_in_transaction.map(|(idle, until)| self.held.over(key, idle, until));
         if let Some(found) = self.touch(row, exchange.times.last) {

@@ -62,6 +62,13 @@ pub(super) struct Table {
     survey: u32,
 }
 
+/// Whether a client's validation query has failed.
+pub(super) fn failed_validation(exchange: &Exchange) -> bool {
+    let Call::Mysql(call) = &exchange.call else { return false };
+    let failed = exchange.transport_error.is_some() || call.error.is_some();
+    failed && exchange.role == Role::Client && call.digest_text.as_deref().is_some_and(is_validation)
+}
+
 impl Entry {
     pub(super) fn new(row: u32, listener: Option<u32>, begun: Begun) -> Self {
         Self {
@@ -79,14 +86,6 @@ impl Entry {
             in_transaction: None,
             seen: 0,
         }
-    }
-
-    /// Notes whether a validation query has failed.
-    pub(super) fn validated(&mut self, exchange: &Exchange) {
-        let Call::Mysql(call) = &exchange.call else { return };
-        let failed = exchange.transport_error.is_some() || call.error.is_some();
-        let asked = call.digest_text.as_deref().is_some_and(is_validation);
-        self.invalid = failed && asked && exchange.role == Role::Client;
     }
 
     /// Notes whether a command has left a transaction open. Returns that the session had been idle in one before it, and

@@ -135,6 +135,28 @@ fn what_a_validation_query_found_gone() {
     }
 }
 
+/// The reset came back within the write, so that its end was told before it was used.
+#[test]
+fn what_a_validation_query_found_closed() {
+    for (text, count) in [("SELECT ?", 1), ("SELECT a FROM t", 0)] {
+        let mut stage = stage();
+        let open = event(what::OPENED, role::CLIENT, 5, opened());
+        feed(&mut stage, &open, Some("app"));
+        let over = Life { end: end::PEERS, ..opened() };
+        feed(&mut stage, &event(what::CLOSED, role::CLIENT, 5, over), Some("app"));
+        let mut asked = mysql(Role::Client, 3 * SECOND, 4 * SECOND, None);
+        asked.transport_error = Some("EPIPE".into());
+        if let Call::Mysql(call) = &mut asked.call {
+            call.digest_text = Some(text.into());
+        }
+        stage.exchange(&record(&open), &mut asked);
+        feed(&mut stage, &event(what::GONE, role::CLIENT, 5, over), Some("app"));
+        let row = only(&stage);
+        assert_eq!((row.gone, row.gone_validated), (1, count), "{text}");
+        assert!(stage.invalid.is_empty());
+    }
+}
+
 /// A worker that crashes with requests in hand; one that hangs up and goes on; clients that leave.
 #[test]
 fn requests_that_went_down_with_their_process() {
