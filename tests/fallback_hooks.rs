@@ -43,7 +43,8 @@ fn a_thousand_requests_of_every_kind_to_servers_of_three_languages() {
 fn a_thousand_requests_of_every_kind_through_nginx_and_a_unix_socket() {
     for hooks in FALLBACKS {
         let report = http_check::mix_behind_nginx(&["--socket-hooks", hooks]).unwrap();
-        // A Unix connection becomes known by its first read; nginx opens one, and another when one has been closed.
-        assert_hooks(&report, hooks, 20);
+        // Data of a Unix connection may be read before they are announced (unix_stream_sendmsg in net/unix/af_unix.c):
+        // more often the busier the machine is.
+        assert_hooks(&report, hooks, 200);
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use hostprof_tests::{
     Recording, Trace,
     peer::{between, finish, read_to_end, write},
-    times::{impossible, overlapping},
+    times::{impossible, in_time, overlapping, undisturbed},
 };
 
 const ROUNDS: u64 = 5000;
@@ -45,7 +45,11 @@ fn expect(mut stream: &TcpStream, bytes: &[u8]) -> Result<()> {
 /// write of its request returns.
 #[test]
 fn a_writing_and_a_reading_thread_on_one_socket() {
-    let trace = Trace::start(&["--pid", &process::id().to_string()]).unwrap();
+    undisturbed(race).unwrap();
+}
+
+fn race() -> Result<()> {
+    let trace = Trace::start(&["--pid", &process::id().to_string()])?;
     between(
         |stream| {
             let (answered, next) = mpsc::sync_channel(0);
@@ -70,9 +74,11 @@ fn a_writing_and_a_reading_thread_on_one_socket() {
                 write(&stream, &response(n))
             })
         },
-    )
-    .unwrap();
-    let lines = trace.finish().unwrap();
+    )?;
+    let lines = trace.finish()?;
+    // A page of the request that the kernel is moving cannot be read, which is counted.
+    let lost: Vec<_> = lines.iter().filter(|line| line["type"] == "lost").collect();
+    in_time(lost.is_empty(), || format!("not all was seen: {lost:?}"))?;
     for role in ["client", "server"] {
         let seen: Vec<_> = lines.iter().filter(|line| line["role"] == role).collect();
         assert_eq!(seen.len() as u64, ROUNDS, "{role}");
@@ -89,7 +95,8 @@ fn a_writing_and_a_reading_thread_on_one_socket() {
         assert!(timed > ROUNDS / 2, "{role}: {timed}");
     }
     assert_eq!(overlapping(lines.iter().filter(|line| line["role"] == "server")), None);
-    assert_eq!(lines.len() as u64, 2 * ROUNDS, "lost: {:?}", lines.last());
+    assert_eq!(lines.len() as u64, 2 * ROUNDS);
+    Ok(())
 }
 
 /// `depth` requests in one write, answered one by one once all have been read.
