@@ -256,8 +256,8 @@ impl Conn {
     /// ask just that.
     #[inline(always)]
     pub fn is_begun_too_late(&self) -> bool {
-        let ping = self.record.proto == proto::MYSQL && self.record.request.command == command::PING;
-        !ping
+        let asks = matches!(self.record.request.command, command::PING | command::RESET_CONNECTION);
+        !(self.record.proto == proto::MYSQL && asks)
             && self.record.role == role::CLIENT
             && self.life.was_ended()
             && (self.state == state::REQUEST || self.state == state::RESPONSE)
@@ -272,6 +272,7 @@ impl Conn {
         let dropped = old == tcp::CLOSE_WAIT && error == 0;
         if dropped
             && self.record.proto == proto::HTTP
+            && self.record.role == role::CLIENT
             && self.state != state::IDLE
             && !self.is_begun_too_late()
         {

@@ -38,6 +38,7 @@ pub mod command {
     pub const QUERY: u8 = 0x03;
     pub const STATISTICS: u8 = 0x09;
     pub const PING: u8 = 0x0e;
+    pub const RESET_CONNECTION: u8 = 0x1f;
     pub const CHANGE_USER: u8 = 0x11;
     pub const BINLOG_DUMP: u8 = 0x12;
     pub const PREPARE: u8 = 0x16;

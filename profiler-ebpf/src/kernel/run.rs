@@ -254,10 +254,13 @@ fn unused(sk: u64) {
     life::forget(c, time);
 }
 
-/// True for MySQL's COM_QUIT, and for COM_PING, which asks whether the server is there.
+/// True for MySQL's COM_QUIT, and for COM_PING and COM_RESET_CONNECTION, by which pools ask whether the server is there.
 #[inline(always)]
 fn is_idle_talk(b: &Buffer) -> bool {
-    matches!(user::<[u8; 5]>(first(b)), Some([1, 0, 0, 0, command::QUIT | command::PING]))
+    matches!(
+        user::<[u8; 5]>(first(b)),
+        Some([1, 0, 0, 0, command::QUIT | command::PING | command::RESET_CONNECTION])
+    )
 }
 
 /// True for `SELECT 1` as pools send it to find out whether the server is there; of clients that may send query

@@ -145,6 +145,13 @@ fn a_response_that_the_client_drops_is_not_cut_by_the_server() {
         wire.conn.life.state(tcp::CLOSE, error, time);
         assert_eq!(wire.conn.life.end, end, "{old} {error} {answer:?}");
     }
+    // A worker that closes with an upload unread, which its client has given up.
+    let mut wire = Wire::new(End::Server);
+    wire.ask(GET);
+    let time = wire.time + 500;
+    wire.conn.life.state(tcp::CLOSE_WAIT, 0, time);
+    wire.conn.drops(tcp::CLOSE_WAIT, 0);
+    assert_eq!(wire.conn.life.end, end::PEERS);
     // It was asked too late: nothing of the answer can be there.
     let mut wire = Wire::new(End::Client);
     wire.ask(GET).answer(REPLY);

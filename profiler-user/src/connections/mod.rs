@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::life::{Event, Life, end, mark, what};
-use profiler_ebpf::record::{Record, proto, role};
+use profiler_ebpf::record::{Record, flag, proto, role};
 
 use crate::aggregate::Series;
 use crate::attribute::service::KERNEL;
@@ -271,7 +271,7 @@ impl Connections {
         self.note(key, seen);
         let standing =
             if event.life.t_open == 0 { self.table.take_standing(&ends(event, subject)) } else { None };
-        let mut invalid = event.life.validated != 0;
+        let mut invalid = self.invalid.remove(&key) || event.life.validated != 0;
         let row = if let Some(entry) = self.table.remove(key) {
             invalid |= entry.invalid;
             self.sign_in(entry.row, &entry, &event.life);
@@ -507,6 +507,7 @@ impl Connections {
         let record = &conn.record;
         (record.proto, record.role) == (proto::HTTP, role::SERVER)
             && (conn.state == state::REQUEST || conn.state == state::RESPONSE)
+            && record.flags & (flag::STREAM | flag::ORPHAN) == 0
             && self.held.requests.wants(record.request.pid)
     }
 

@@ -60,7 +60,13 @@ pub(super) fn waiting(conn: &Conn, request: &UnderWay, now: u64) -> Option<u64> 
     let sent = request.since.max(conn.record.request.t_end);
     let waits = now.saturating_sub(sent.max(request.answered));
     let is_there = conn.t_ready > sent;
-    (!is_there && (request.answered == 0 || waits >= FLOWING_NS)).then_some(waits)
+    // A response that is as long as it gets is a stream, whatever it is called: events of Docker, say.
+    let responses = &conn.halves[usize::from(conn.record.role != role::CLIENT)];
+    let open_ended = scan::phase::CHUNK_SIZE..=scan::phase::TRAILER_END;
+    let endless = conn.record.proto == proto::HTTP
+        && request.answered != 0
+        && (open_ended.contains(&responses.phase) || responses.phase == scan::phase::OPAQUE);
+    (!is_there && !endless && (request.answered == 0 || waits >= FLOWING_NS)).then_some(waits)
 }
 
 /// Whether a client's connect() has no answer yet.
@@ -159,12 +165,17 @@ mod tests {
         c.record.request.t_end = 140;
         assert_eq!(waits(&c, 141), Some(1), "it was still sending");
         (c.state, c.record.t_last) = (state::RESPONSE, 150);
+        c.halves[0].phase = scan::phase::BODY;
         assert_eq!(waits(&c, 151), None);
         assert_eq!(waits(&c, 150 + FLOWING_NS), Some(FLOWING_NS), "not since it was sent");
         c.t_ready = 160;
         assert_eq!(waits(&c, 150 + FLOWING_NS), None, "it has come, and nobody reads it");
         c.t_ready = 139;
         assert_eq!(waits(&c, 150 + FLOWING_NS), Some(FLOWING_NS), "of the answer before");
+        for phase in [scan::phase::CHUNK_SIZE, scan::phase::OPAQUE] {
+            c.halves[0].phase = phase;
+            assert_eq!(waits(&c, 150 + FLOWING_NS), None, "it is as long as it gets");
+        }
     }
 
     #[test]

@@ -47,7 +47,10 @@ const CROWD: f64 = 1.2;
 /// that were closed lived for no more than this part of the time of all: something beside it opens short ones.
 const KEPT: u64 = 3;
 const SHORT: f64 = 0.5;
-/// Connections beyond the ceiling that are usually open, at the most: one, or this part of it. With more there is room
+/// Of the time with requests in hand, that with one connection busy at the least: requests that wait for one are there only
+/// then.
+const ASKED: f64 = 0.5;
+/// Connections beyond the ceiling that are usually open, at the most, as a part of it. With more there is room
 /// in a pool that those who wait do not get at, or something else bounds the load.
 const ROOM: f64 = 0.25;
 /// Of `full`: with less there is nothing that could be said.
@@ -74,6 +77,8 @@ struct Ceiling {
     /// Connections that are busy, and requests read and not answered, on average over the time with one busy or more.
     busy: f64,
     in_hand: f64,
+    /// Time with requests in hand, at the least, seconds.
+    at_work: f64,
     /// Processes that share them.
     processes: u64,
 }
@@ -83,6 +88,7 @@ impl Ceiling {
         let used = peer.seconds(|row| row.used_seconds);
         let own = || facts.listeners.iter().filter(|row| row.service == peer.service);
         let served: f64 = own().map(|row| row.concurrency * facts.window.seconds).sum();
+        let most = own().map(|row| row.peak_in_flight).sum::<u64>().max(1) as f64;
         let over = |seconds: f64| if used > 0.0 { seconds / used } else { 0.0 };
         Self {
             connections: peer.sum(|row| row.ceiling),
@@ -94,7 +100,8 @@ impl Ceiling {
             full: peer.seconds(|row| row.full_seconds),
             used,
             busy: over(peer.seconds(|row| row.busy_seconds)),
-            in_hand: over(served),
+            in_hand: over(served).min(most),
+            at_work: served / most,
             processes: own().map(|row| row.processes).max().unwrap_or(0),
         }
     }
@@ -109,6 +116,7 @@ impl Ceiling {
         let crowd = CROWD * self.connections as f64;
         self.connections as f64 >= thresholds.of(ID, &CONNECTIONS)
             && self.is_kept()
+            && self.used >= ASKED * self.at_work
             && self.share() >= thresholds.of(ID, &BUSY)
             && self.in_hand > crowd
     }
@@ -120,7 +128,7 @@ impl Ceiling {
     /// Whether connections are usually open that are not used while requests wait.
     fn has_room(&self) -> bool {
         let spare = self.open.saturating_sub(self.connections) as f64;
-        spare > (ROOM * self.connections as f64).max(1.0)
+        spare > ROOM * self.connections as f64
     }
 
     /// Requests in hand without a connection that is busy for them, on average.
@@ -362,8 +370,12 @@ mod tests {
         let busy_seconds = full * row.ceiling as f64 + (used - full);
         let row = ConnectionRow { used_seconds: used, full_seconds: full, busy_seconds, ..row };
         let mut report = with_connections(vec![row]);
-        report.listeners =
-            vec![ListenerRow { processes: 1, concurrency: in_hand * used / 30.0, ..listener() }];
+        report.listeners = vec![ListenerRow {
+            processes: 1,
+            concurrency: in_hand * used / 30.0,
+            peak_in_flight: in_hand.ceil() as u64,
+            ..listener()
+        }];
         report
     }
 
@@ -435,6 +447,18 @@ mod tests {
                 finding.title
             );
         }
+    }
+
+    /// Requests that wait for something else, and two queries at a time now and then; a connection beside a small ceiling.
+    #[test]
+    fn a_small_ceiling() {
+        let two = ConnectionRow { established: 2, peak: 2, ceiling: 2, usually_open: 2, ..pool() };
+        let mut elsewhere = report(two.clone(), 2.0, 2.0, 5.0);
+        elsewhere.listeners[0].concurrency = 5.0;
+        assert_eq!(findings(&elsewhere, ID), []);
+        assert_eq!(findings(&report(two.clone(), 29.0, 26.0, 5.0), ID).len(), 1);
+        let verdict = judged(&report(ConnectionRow { usually_open: 3, ..two }, 29.0, 26.0, 5.0));
+        assert_eq!((verdict.found.len(), verdict.undecided.len()), (0, 1), "{verdict:#?}");
     }
 
     /// A pool for each of two processes. Where one of them is full and the other is not, that is not known.

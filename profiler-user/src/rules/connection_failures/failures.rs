@@ -139,8 +139,11 @@ pub(crate) fn is_optional(address: &str) -> bool {
 /// Whether all attempts that failed came before the first that did not: a client that waited for its server.
 fn has_got_in(peer: &Peer<'_>) -> bool {
     let mut failing = peer.rows.iter().filter(|row| !row.failed.is_empty());
-    failing.all(|row| match (row.first_established, row.last_failed) {
-        (Some(first), Some(last)) => first > last,
-        _ => false,
-    })
+    // One that had connections before did not wait for its server to start.
+    let is_new = peer.rows.iter().all(|row| row.preexisting == 0);
+    is_new
+        && failing.all(|row| match (row.first_established, row.last_failed) {
+            (Some(first), Some(last)) => first > last,
+            _ => false,
+        })
 }

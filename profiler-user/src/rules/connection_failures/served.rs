@@ -52,7 +52,8 @@ fn is_told_by_a_client(facts: &Facts<'_>, service: &str) -> bool {
     let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned());
     let own = facts.listeners.iter().filter(|row| row.service == service);
     let ports: Vec<_> = own.map(|row| port(&row.address)).collect();
-    let hung_up = |row: &&ConnectionRow| row.role == Role::Client && row.cut_by.peer > 0;
+    let hung_up =
+        |row: &&ConnectionRow| row.role == Role::Client && row.protocol == "http" && row.cut_by.peer > 0;
     facts.connections.iter().filter(hung_up).any(|row| ports.contains(&port(&row.peer)))
 }
 

@@ -136,6 +136,7 @@ fn a_client_that_waited_for_its_server() {
         (vec![waited(0.5, 0.6)], 1),
         (vec![waited(0.5, 0.5)], 1),
         (vec![waited(0.5, 0.4), other], 1),
+        (vec![ConnectionRow { preexisting: 5, ..waited(0.5, 0.4) }], 1),
     ] {
         let verdict = judged(&with_connections(rows.clone()));
         assert_eq!((verdict.found.len(), verdict.undecided.len()), (count, 0), "{rows:#?}");

@@ -16,6 +16,10 @@ use crate::report::{Counters, Distribution};
 
 /// A server that closes so soon after the last use has not waited, seconds: no keep-alive timeout is that short.
 const SOON: f64 = 0.25;
+/// A client that reuses connections meets a closed one now and then, and asks again: so many are worth telling, and so
+/// large a part of all.
+const OFTEN: u64 = 3;
+const SHARE: f64 = 0.01;
 /// A server that goes down ends all connections within so long, seconds.
 const AT_ONCE: f64 = 0.5;
 /// Servers look for idle connections once a second; what they end in one go differs by less than this, seconds.
@@ -57,7 +61,9 @@ impl Gone {
             refused: refused_connects(facts, peer),
             went_down: went_down(facts, peer),
         };
-        (gone.is_restart() || idle.p50 >= SOON).then_some(gone)
+        let all = peer.sum(|row| row.established + row.preexisting);
+        let often = count >= OFTEN && count as f64 >= SHARE * all as f64;
+        (gone.is_restart() || often && idle.p50 >= SOON).then_some(gone)
     }
 
     /// Whether all of them ended together.
@@ -239,7 +245,7 @@ mod tests {
     #[test]
     fn causes_are_told_apart() {
         for (expected, row) in [
-            (KEEP_ALIVE, gone("fin", 1, (2.0, 2.0), (6.0, 6.0))),
+            (KEEP_ALIVE, gone("fin", 3, (2.0, 2.0), (6.0, 6.0))),
             (KEEP_ALIVE, gone("fin", 5, (2.1, 2.9), (6.0, 20.0))),
             (KEEP_ALIVE, gone("fin", 4, (2.1, 2.9), (6.0, 6.01))),
             (KEEP_ALIVE, gone("reset", 4, (60.01, 60.02), (61.0, 80.0))),
@@ -253,6 +259,29 @@ mod tests {
             let found = findings(&with_connections(vec![row.clone()]), ID);
             assert_eq!(found.len(), 1, "{row:#?}");
             assert_eq!(found[0].evidence["cause"], expected, "{row:#?}");
+        }
+    }
+
+    /// Those who reuse connections meet a closed one now and then.
+    #[test]
+    fn a_race_among_many_connections() {
+        let of =
+            |count, all| ConnectionRow { established: all, ..gone("fin", count, (5.0, 5.01), (6.0, 20.0)) };
+        for (row, found) in [(of(2, 2), 0), (of(3, 300), 1), (of(30, 3_001), 0)] {
+            assert_eq!(findings(&with_connections(vec![row.clone()]), ID).len(), found, "{row:#?}");
+        }
+    }
+
+    /// What was refused long before is of a server that was not up yet.
+    #[test]
+    fn a_server_that_was_waited_for_was_not_restarted() {
+        let row = |last_failed| ConnectionRow {
+            last_failed: Some(last_failed),
+            ..refused(gone("fin", 3, (2.0, 2.0), (12.0, 12.0)))
+        };
+        for (last_failed, expected) in [(3.0, KEEP_ALIVE), (11.0, "restart"), (13.0, "restart")] {
+            let found = findings(&with_connections(vec![row(last_failed)]), ID);
+            assert_eq!(found[0].evidence["cause"], expected, "{last_failed}");
         }
     }
 

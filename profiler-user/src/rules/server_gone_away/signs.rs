@@ -4,7 +4,7 @@
 use super::super::Facts;
 use super::super::peer::Peer;
 use crate::output::style::units::{self, duration};
-use crate::report::{Counters, Distribution, ListenerRow};
+use crate::report::{ConnectionRow, Counters, Distribution, ListenerRow};
 
 /// A server's timers are late by no more than this, seconds, and a hundredth of the time.
 const LATE: f64 = 0.25;
@@ -20,7 +20,13 @@ pub(super) fn mostly(by: &Counters, how: &str) -> bool {
 
 /// Connects to the same address that nobody listened to, whatever is known of their protocol.
 pub(super) fn refused_connects(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
-    let all = Peer::all(facts, |row| row.service == peer.service && row.peer == peer.address);
+    let ended = peer.rows.iter().filter_map(|row| row.gone_at).map(|at| at.min).reduce(f64::min);
+    // What was refused before is of a server that had not started yet.
+    let since = |row: &ConnectionRow| match (row.last_failed, ended) {
+        (Some(failed), Some(ended)) => failed >= ended - SOON,
+        _ => true,
+    };
+    let all = Peer::all(facts, |row| row.service == peer.service && row.peer == peer.address && since(row));
     let failed = all.first().map(|peer| peer.counters(|row| &row.failed)).unwrap_or_default();
     ["ECONNREFUSED", "ENOENT"].iter().filter_map(|name| failed.get(*name)).sum()
 }
