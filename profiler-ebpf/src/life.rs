@@ -252,8 +252,8 @@ impl Conn {
         }
     }
 
-    /// True when the exchange under way was begun by a client after the server had ended the connection. To ping is to
-    /// ask just that.
+    /// True when the exchange under way was begun by a client after the server had ended the connection. To ping,
+    /// or to reset the session, is to ask just that.
     #[inline(always)]
     pub fn is_begun_too_late(&self) -> bool {
         let asks = matches!(self.record.request.command, command::PING | command::RESET_CONNECTION);

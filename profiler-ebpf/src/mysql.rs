@@ -38,7 +38,6 @@ pub mod command {
     pub const QUERY: u8 = 0x03;
     pub const STATISTICS: u8 = 0x09;
     pub const PING: u8 = 0x0e;
-    pub const RESET_CONNECTION: u8 = 0x1f;
     pub const CHANGE_USER: u8 = 0x11;
     pub const BINLOG_DUMP: u8 = 0x12;
     pub const PREPARE: u8 = 0x16;
@@ -46,6 +45,7 @@ pub mod command {
     pub const SEND_LONG_DATA: u8 = 0x18;
     pub const CLOSE: u8 = 0x19;
     pub const BINLOG_DUMP_GTID: u8 = 0x1e;
+    pub const RESET_CONNECTION: u8 = 0x1f;
     /// None of the protocol's: a command that was answered before it was read.
     pub const UNREAD: u8 = 0xff;
 }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::life::{Event, Life, end, mark, what};
 use profiler_ebpf::record::{Record, flag, proto, role};
+use rustc_hash::FxHashSet;
 
 use crate::aggregate::Series;
 use crate::attribute::service::KERNEL;
@@ -44,7 +45,6 @@ use held::Held;
 use listeners::Listeners;
 use protocol::Protocol;
 use rows::{Key, Rows};
-use rustc_hash::FxHashSet;
 use table::{Begun, Entry, Id, Table, failed_validation};
 
 /// Events that wait to be taken at the most.

@@ -163,9 +163,10 @@ impl Requests {
         }
         let is_then = |span: &&Span| span.start <= at && at <= span.last;
         let mut spans: Vec<&Span> = process.done.iter().filter(is_then).collect();
+        let done = spans.len();
         for (_, span) in self.under_way.iter().filter(|(whose, span)| *whose == pid && is_then(&span)) {
             // It may have ended since the survey.
-            if !spans.iter().any(|done| done.id() == span.id()) {
+            if !spans[..done].iter().any(|done| done.id() == span.id()) {
                 spans.push(span);
             }
         }

@@ -9,7 +9,6 @@ use profiler_ebpf::record::{kind, proto};
 use super::snapshot::{Listening, Open, Snapshot};
 use super::*;
 use crate::aggregate::MAX_ROWS;
-use crate::exchange::Times;
 
 const SECOND: u64 = 1_000_000_000;
 const NETNS: u32 = 1;
@@ -65,23 +64,10 @@ fn record(event: &Event) -> Record {
 }
 
 fn mysql(role: Role, start: u64, last: u64, in_transaction: Option<bool>) -> Exchange {
-    Exchange {
-        pid: 42,
-        tid: 43,
-        comm: String::new(),
-        role,
-        local: String::new(),
-        peer: String::new(),
-        local_port: 0,
-        peer_port: 0,
-        times: Times { start: Some(start), arrival: Some(start), last, ..Times::default() },
-        request_bytes: 1,
-        response_bytes: 1,
-        transport_error: None,
-        stream: false,
-        truncated: false,
-        call: Call::Mysql(MysqlCall { command: "query", in_transaction, ..MysqlCall::default() }),
-    }
+    let call = MysqlCall { command: "query", in_transaction, ..MysqlCall::default() };
+    let mut exchange = requests::exchange(role, 43, start, last, Call::Mysql(call));
+    exchange.times.arrival = Some(start);
+    exchange
 }
 
 fn all(stage: &Connections) -> Vec<ConnectionRow> {

@@ -285,7 +285,6 @@ struct Turns(Histogram);
 // SAFETY: plain numbers without padding.
 unsafe impl aya::Pod for Turns {}
 
-/// A map of the kernel half's, as what it is used as.
 /// A value of the map of connections: the connection, and the kept beginning of its request if one is under way.
 fn entry(value: &[u8]) -> (Conn, Option<&[u8]>) {
     // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
@@ -298,6 +297,7 @@ fn entry(value: &[u8]) -> (Conn, Option<&[u8]>) {
     (conn, head)
 }
 
+/// A map of the kernel half's, as what it is used as.
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, map: &'static str) -> Result<M, ObjectError> {
     ebpf.take_map(map).and_then(|map| M::try_from(map).ok()).ok_or(ObjectError::NoMap { map })
 }
