@@ -211,6 +211,24 @@ fn a_pools_threads_with_a_set_for_a_moment() -> Result<()> {
     server.stop()
 }
 
+/// A Go server with idle clients: one thread waits on its set since before the recording, another is held in calls and
+/// looks at the set in between. Neither is a loop.
+#[test]
+fn a_goroutine_that_holds_its_thread() -> Result<()> {
+    const PAUSES: u32 = 24;
+    let server = HttpServer::start(Runtime::Go, Listen::Tcp)?;
+    HttpClient::new(server.address()).get(&format!("/pauses/{PAUSES}"))?;
+    let idle: Vec<_> =
+        (0..2).map(|_| server.address().connect().map_err(anyhow::Error::from)).collect::<Result<_>>()?;
+    let recording = Recording::start(&[])?;
+    thread::sleep(2 * SECOND);
+    let report = recording.finish()?;
+    drop(idle);
+    let rows = rows(&report, &server.pids());
+    ensure!(rows.is_empty(), "Go has no loops: {rows:#?}");
+    server.stop()
+}
+
 /// Sends a query with the command-line client.
 fn query(database: &Database, sql: &str) -> Result<()> {
     let mut command = Command::new(program("mariadb")?);

@@ -9,7 +9,7 @@ mod identity;
 mod interpreted;
 mod key;
 mod ports;
-mod runtime;
+pub(super) mod runtime;
 mod secrets;
 mod title;
 mod tool;

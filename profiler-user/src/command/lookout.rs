@@ -201,7 +201,7 @@ impl Lookout {
 
     fn add_ended(&mut self, pipeline: &mut Pipeline, clock: &WallClock) {
         let mut stalls = pipeline.stalls.take();
-        stalls.retain(|stall| pipeline.wants_stall(stall));
+        stalls.retain(|stall| !pipeline.pools.has(stall.pid) && pipeline.wants_stall(stall));
         stalls.retain_mut(|stall| self.watch.ended(stall, monotonic(), &mut self.sight));
         for stall in &mut stalls {
             pipeline.queries.over(stall);
@@ -263,10 +263,15 @@ impl Lookout {
         sight.sample(wanted.map(|l| l.turn.pid), GROUPS_EVERY_NS, now);
     }
 
-    fn read(&mut self, session: &mut Session, pipeline: &Pipeline) {
+    fn read(&mut self, session: &mut Session, pipeline: &mut Pipeline) {
         let before = thread_cpu();
         self.table.clear();
-        session.each_loop(|l| self.table.push(*l));
+        let Self { table, .. } = self;
+        session.each_loop(|l| {
+            if !pipeline.pools.has(l.turn.pid) {
+                table.push(*l);
+            }
+        });
         self.cost = thread_cpu().saturating_sub(before);
         let now = monotonic();
         for l in &self.table {

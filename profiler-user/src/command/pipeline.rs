@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use super::filter::Filter;
 use crate::aggregate::Aggregator;
 use crate::attribute::names::Names;
+use crate::attribute::pools::Pools;
 use crate::attribute::process::ProcessTable;
 use crate::attribute::service::Services;
 use crate::clock::monotonic;
@@ -36,6 +37,8 @@ pub struct Pipeline {
     pub services: Services,
     /// What processes have looked up.
     pub names: Names,
+    /// Whose threads share their set.
+    pub pools: Pools,
     pub aggregator: Aggregator,
     pub filter: Filter,
     pub connections: Connections,
@@ -68,6 +71,7 @@ impl Pipeline {
             processes: ProcessTable::new(proc_root.into()),
             services: Services::new(proc_root.into()),
             names: Names::default(),
+            pools: Pools::new(proc_root.into()),
             aggregator: Aggregator::default(),
             filter: Filter::new(settings.clone(), proc_root.into()),
             connections: Connections::new(settings.kernel().max_connections as usize, monotonic()),
@@ -99,10 +103,12 @@ impl Pipeline {
             }
             Raw::Fork { parent, child } => {
                 self.processes.on_fork(parent, child);
+                self.pools.renew(child);
                 None
             }
             Raw::Exec { pid, comm, file, args } => {
                 self.processes.on_exec(pid, &comm, file, args);
+                self.pools.renew(pid);
                 None
             }
             Raw::Stall(turn) => {

@@ -39,6 +39,9 @@ pub(super) fn of_name(name: &str) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
+/// Go's name in reports.
+pub(in crate::attribute) const GO: &str = "go";
+
 /// uWSGI's plugins whose name is not the runtime's, by the beginning of their name.
 const PLUGINS: &[(&str, &str)] = &[("psgi", "perl"), ("rack", "ruby"), ("wsgi", "python")];
 
@@ -66,11 +69,11 @@ pub(super) fn of_plugins(file: &str, args: &[String]) -> Option<&'static str> {
 ///
 /// Go's linker leaves `.go.buildinfo` (cmd/link/internal/ld/data.go, buildinfo) and `.note.go.buildid` in all
 /// executables, stripped ones included.
-pub(super) fn of_file(path: &Path) -> Option<&'static str> {
+pub(in crate::attribute) fn of_file(path: &Path) -> Option<&'static str> {
     let cache = ReadCache::new(File::open(path).ok()?);
     let elf = Elf::parse(&cache).ok()?;
     let is_go = [".go.buildinfo", ".note.go.buildid"].iter().any(|name| elf.section_by_name(name).is_some());
-    is_go.then_some("go")
+    is_go.then_some(GO)
 }
 
 #[cfg(test)]

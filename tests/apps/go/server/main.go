@@ -14,8 +14,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -39,6 +41,18 @@ func stream(contentType string, pause time.Duration, line string) http.HandlerFu
 			w.(http.Flusher).Flush()
 			time.Sleep(pause)
 		}
+	}
+}
+
+// pause holds one thread in a call for a quarter of a second, n times. In between the runtime stops all goroutines, and
+// looks for events of its set when it lets them go on (startTheWorld, runtime/proc.go), whoever else waits for them.
+func pause(n int) {
+	runtime.LockOSThread()
+	var stats runtime.MemStats
+	for ; n > 0; n-- {
+		rest := syscall.NsecToTimespec(250_000_000)
+		syscall.Nanosleep(&rest, nil)
+		runtime.ReadMemStats(&stats)
 	}
 }
 
@@ -66,6 +80,10 @@ func main() {
 	mux.HandleFunc("GET /delay/{ms}", func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Duration(number(r, "ms")) * time.Millisecond)
 		send(w, "text/plain", []byte("late"))
+	})
+	mux.HandleFunc("GET /pauses/{n}", func(w http.ResponseWriter, r *http.Request) {
+		go pause(number(r, "n"))
+		send(w, "text/plain", []byte("begun"))
 	})
 	mux.HandleFunc("GET /stream", stream("text/plain", 10*time.Millisecond, "chunk %d\n"))
 	mux.HandleFunc("GET /sse", stream("text/event-stream", 50*time.Millisecond, "data: %d\n\n"))
