@@ -2,14 +2,18 @@
 //!
 //! Both are read into the same structs, so every flag has its key: `--slower-than 100ms` is `slower-than = "100ms"`.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+mod file;
+mod value;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Deserializer};
-use thiserror::Error;
+use serde::Deserialize;
 
+pub use self::file::ConfigError;
+use self::value::{bytes, bytes_key, duration_key, length_key, patterns_key};
+pub use self::value::{duration, length};
 use crate::cli::{LineFormat, ReportFormat};
 use crate::kernel::hooks::{SocketHooks, Wait, Watched};
 use crate::kernel::load::Options;
@@ -141,23 +145,12 @@ pub struct TraceKeys {
     pub format: Option<LineFormat>,
 }
 
-/// A settings file that cannot be used.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    #[error("cannot read the settings file {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("the settings file {} is wrong in line {number} (`{line}`): {message}", path.display())]
-    Parse { path: PathBuf, number: usize, line: String, message: String },
-    #[error("the settings file {}: {key} must be from {least} to {most}", path.display())]
-    Range { path: PathBuf, key: &'static str, least: u32, most: u32 },
-}
-
 impl Settings {
     /// These settings, with what they leave open taken from their file.
     pub fn with_file(self) -> Result<Self, ConfigError> {
         match self.config.clone() {
             None => Ok(self),
-            Some(path) => Ok(self.over(read(&path)?)),
+            Some(path) => Ok(self.over(file::read(&path)?)),
         }
     }
 
@@ -211,145 +204,9 @@ impl Settings {
     }
 }
 
-fn read(path: &Path) -> Result<Settings, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-    let settings: Settings = toml::from_str(&text).map_err(|error| parse_error(path, &text, &error))?;
-    let ranges = [
-        ("max-connections", settings.max_connections, 1, 4_194_304),
-        ("head-bytes", settings.head_bytes, 64, 8_192),
-    ];
-    for (key, value, least, most) in ranges {
-        if value.is_some_and(|v| v < least || v > most) {
-            return Err(ConfigError::Range { path: path.into(), key, least, most });
-        }
-    }
-    Ok(settings)
-}
-
-/// What is wrong where, on one line: TOML's own message has a picture of the place.
-fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
-    let start = error.span().map_or(0, |span| span.start.min(text.len()));
-    let number = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
-    let line = text.lines().nth(number).unwrap_or_default().trim().to_owned();
-    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    ConfigError::Parse { path: path.into(), number: number + 1, line, message }
-}
-
-/// A time such as `100ms`, `30s`, `1m30s`, or `0.5s`. It has a unit: a bare number may be meant as seconds or as
-/// milliseconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time: write it like 100ms, 30s or 1m30s");
-    let time = jiff::SignedDuration::from_str(text).map_err(|_| wrong())?;
-    Duration::try_from(time).ok().filter(|d| !d.is_zero()).ok_or_else(wrong)
-}
-
-/// How long to run: a time, or a bare number of seconds, as `sleep` and `timeout` take it.
-pub fn length(text: &str) -> Result<Duration, String> {
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return duration(text);
-    }
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds
-        .filter(|d| !d.is_zero())
-        .ok_or_else(|| format!("{text:?} is no time to run: write it like 30, 30s or 1m30s"))
-}
-
-/// A size such as `65536`, `512K`, `4M` or `4MiB`, bytes.
-fn bytes(text: &str) -> Result<u32, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let factor: u32 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        _ => return Err(format!("{text:?} is no size: write it like 65536, 512K or 4M")),
-    };
-    let size = digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor));
-    size.filter(|n| (4_096..=1 << 30).contains(n)).ok_or_else(|| format!("{text:?} is not from 4K to 1G"))
-}
-
-fn duration_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(from)?;
-    duration(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
-/// A bare number is one in TOML too: `duration = 30`.
-fn length_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Length {
-        Whole(i64),
-        Number(f64),
-        Text(String),
-    }
-    let text = match Length::deserialize(from)? {
-        Length::Whole(n) => n.to_string(),
-        Length::Number(n) => n.to_string(),
-        Length::Text(text) => text,
-    };
-    length(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
-fn bytes_key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Size {
-        Number(u32),
-        Text(String),
-    }
-    let text = match Size::deserialize(from)? {
-        Size::Number(n) => n.to_string(),
-        Size::Text(text) => text,
-    };
-    bytes(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
-fn patterns_key<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pattern>, D::Error> {
-    let texts = Vec::<String>::deserialize(from)?;
-    texts.iter().map(|t| Pattern::from_str(t).map_err(serde::de::Error::custom)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_and_sizes() {
-        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "5", "0s", "-3s", "soon"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-        for (text, milliseconds) in
-            [("30", 30_000), ("0.5", 500), (".5", 500), ("007", 7_000), ("100ms", 100), ("1m30s", 90_000)]
-        {
-            assert_eq!(length(text), Ok(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for bad in [
-            "",
-            "0",
-            "0.0",
-            ".",
-            "1.2.3",
-            "-3",
-            "+3",
-            "1e3",
-            "inf",
-            "NaN",
-            "3 0",
-            "0s",
-            "soon",
-            &"9".repeat(40),
-        ] {
-            assert!(length(bad).is_err(), "{bad}");
-        }
-        assert_eq!(bytes("4M"), Ok(4 << 20));
-        assert_eq!(bytes("8192"), Ok(8_192));
-        for bad in ["", "M", "1", "9G", "4X", "-1"] {
-            assert!(bytes(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_command_line_goes_before_the_file() {
