@@ -1,5 +1,10 @@
 //! A capture: source and stages together, from the attach to the report. What `record`, `trace` and `demo` share.
 
+mod counters;
+mod limits;
+mod listeners;
+mod machine;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -8,25 +13,24 @@ use profiler_ebpf::conn::Conn;
 use profiler_ebpf::record::Counter;
 use rustc_hash::FxHashMap;
 
+use self::limits::{explain, rights};
+use self::listeners::Listeners;
+use self::machine::{cpus, host, usage};
 use super::lookout::{Lookout, Told};
 use super::pipeline::{Finished, Pipeline};
 use crate::aggregate::Series;
 use crate::clock::{WallClock, monotonic};
 use crate::config::Settings;
 use crate::connections;
-use crate::connections::cpu::Cpu;
 use crate::connections::handshake;
-use crate::connections::owners::Owners;
 use crate::connections::snapshot::{Namespaces, Snapshot};
 use crate::connections::standing::Left;
 use crate::kernel::caps::{Capabilities, Capability};
-use crate::kernel::error::StartError;
 use crate::kernel::hooks::Hook;
 use crate::kernel::own;
 use crate::kernel::{memlock, run_time::RunTime};
 use crate::report::{
-    Capture as CaptureReport, ConnectionRow, Counters, Finding, Hooks, Host, ListenerRow, Report, SCHEMA,
-    Window,
+    Capture as CaptureReport, ConnectionRow, Finding, Hooks, ListenerRow, Report, SCHEMA, Window,
 };
 use crate::rules::active::Active;
 use crate::rules::thresholds::Thresholds;
@@ -36,8 +40,6 @@ use crate::source::{Sink, Source};
 /// Findings are looked for so often while a capture runs, in what was seen for the last while.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
 const JUDGED: Duration = Duration::from_secs(10);
-/// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
-const LISTENERS_EVERY: Duration = Duration::from_secs(1);
 
 /// A running capture.
 #[derive(Debug)]
@@ -46,9 +48,7 @@ pub struct Capture {
     pub pipeline: Pipeline,
     pub clock: WallClock,
     pub lookout: Lookout,
-    cpu: Cpu,
-    next_listeners: Instant,
-    owners: Owners,
+    listeners: Listeners,
     /// Connections that each namespace had turned away when the window began.
     overflows_before: FxHashMap<u32, u64>,
     thresholds: Thresholds,
@@ -110,9 +110,7 @@ impl Capture {
             pipeline,
             clock: WallClock::now(),
             lookout: Lookout::new(settings.kernel().stall_threshold, settings.stacks()),
-            cpu: Cpu::new(own::proc_root()),
-            next_listeners: Instant::now(),
-            owners: Owners::new(own::proc_root()),
+            listeners: Listeners::new(own::proc_root()),
             overflows_before: Namespaces::find(own::proc_root()).overflows(),
             thresholds: settings.rules.clone(),
             active: Active::default(),
@@ -129,11 +127,8 @@ impl Capture {
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         let mut feed = Feed { pipeline, clock, see: &mut see };
         self.source.turn(self.lookout.next(), &mut feed).await;
-        if Instant::now() >= self.next_listeners {
-            self.look_at_listeners();
-            self.next_listeners = Instant::now() + LISTENERS_EVERY;
-        }
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
+        self.listeners.turn(&mut self.source.session, pipeline);
         self.lookout.turn(&mut self.source.session, pipeline, clock);
         if let Some(run_time) = &mut self.run_time {
             run_time.tick(&self.source.session);
@@ -146,38 +141,8 @@ impl Capture {
         let wanted = |protocol: &str| filter.wants_protocol(protocol);
         let mut rows = connections.rows(since, wanted);
         rows.iter_mut().for_each(|row| names.dress(row));
-        let used = |processes: &mut dyn Iterator<Item = u32>| self.cpu.used(processes);
+        let used = |processes: &mut dyn Iterator<Item = u32>| self.listeners.used(processes);
         (rows, connections.listener_rows(since, monotonic(), wanted, used))
-    }
-
-    /// Reads what the kernel half says of listeners, and what else is to be known of them.
-    fn look_at_listeners(&mut self) {
-        let (pipeline, now) = (&mut self.pipeline, monotonic());
-        pipeline.connections.reading_listeners(false, now);
-        self.source.session.each_listener(|listener| pipeline.listener(listener));
-        pipeline.connections.reading_listeners(true, now);
-        self.cpu.look(pipeline.connections.workers());
-        let now = Instant::now();
-        pipeline.connections.owners(&self.owners.take(now));
-        if pipeline.connections.wants_owners() && self.owners.may_search(now) {
-            self.owners.search(now);
-            pipeline.connections.asked_for_owners();
-        }
-        // While its process lives: it has no name afterwards.
-        pipeline.name_listeners();
-    }
-
-    /// The last look at listeners: what is being found out of them is waited for.
-    fn last_look_at_listeners(&mut self) {
-        self.look_at_listeners();
-        let connections = &mut self.pipeline.connections;
-        connections.owners(&self.owners.wait(Instant::now()));
-        if connections.wants_owners() {
-            self.owners.search(Instant::now());
-            connections.asked_for_owners();
-            connections.owners(&self.owners.wait(Instant::now()));
-        }
-        self.pipeline.name_listeners();
     }
 
     /// Findings that have begun (ongoing) or are over since the last call, by what was seen of event loops in the last
@@ -218,32 +183,6 @@ impl Capture {
         self.active.update(rules::judge_live(&facts, &self.thresholds))
     }
 
-    /// What should have been shown and was not, by reason.
-    pub fn lost(&self) -> Counters {
-        let c = |counter| self.source.session.counter(counter);
-        let all = [
-            ("ring_full", c(Counter::RingFull)),
-            ("connection_table_full", c(Counter::ConnectionTableFull)),
-            ("untracked_operations", c(Counter::Untracked)),
-            ("head_unreadable", c(Counter::HeadUnreadable)),
-            ("pipeline_too_deep", c(Counter::PipelineTooDeep)),
-            ("waiting_table_full", c(Counter::WaitingTableFull)),
-            ("framing_lost", c(Counter::FramingLost)),
-            ("probe_missed", self.source.session.missed()),
-            ("notice_lost", c(Counter::NoticeLost)),
-            ("loop_table_full", c(Counter::LoopTableFull)),
-            ("listener_table_full", c(Counter::ListenerTableFull)),
-            ("connection_event_lost", c(Counter::ConnectionEventLost) + self.pipeline.connections.untold),
-            (
-                "stall_lost",
-                c(Counter::StallLost) + self.pipeline.stalls.overflowed + self.lookout.overflowed(),
-            ),
-            ("identity_gone", self.pipeline.identity_gone),
-            ("series_overflow", self.pipeline.aggregator.overflowed + self.pipeline.connections.overflowed()),
-        ];
-        all.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
-    }
-
     /// Detaches, works the rest through, and sums up.
     pub fn finish(mut self, mut see: impl FnMut(&Finished, &WallClock)) -> Outcome {
         // A short recording has only the sample that it began.
@@ -255,7 +194,7 @@ impl Capture {
         let (pipeline, clock) = (&mut self.pipeline, &self.clock);
         self.lookout.last_look(&mut self.source.session, pipeline);
         self.source.close(&mut Feed { pipeline, clock, see: &mut see });
-        self.last_look_at_listeners();
+        self.listeners.last_look(&mut self.source.session, &mut self.pipeline);
         let mut left = Left::default();
         let namespaces = Namespaces::find(own::proc_root());
         namespaces.each_tcp(|netns, socket| left.see(netns, socket));
@@ -272,32 +211,6 @@ impl Capture {
         let end = self.clock.at(monotonic());
         let seconds = self.begun.elapsed().as_secs_f64();
         let session = &self.source.session;
-        let c = |counter| session.counter(counter);
-        let not_parsed = [
-            ("tls", c(Counter::NotParsedTls)),
-            ("http2", c(Counter::NotParsedHttp2)),
-            ("mysql_compressed", c(Counter::NotParsedMysqlCompressed)),
-            ("io_uring", c(Counter::NotParsedIoUring)),
-            ("other_protocol", c(Counter::NotParsedOther)),
-            // Looked like a request of ours at first, and was none by its reply or by its first line.
-            ("unconfirmed", c(Counter::Demoted) + self.pipeline.other_protocol),
-        ];
-        let not_parsed = not_parsed.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n));
-        let stacks = self.lookout.stacks();
-        let loop_events = [
-            ("stalls", c(Counter::Stalls)),
-            ("shared_turns", c(Counter::SharedTurns)),
-            ("switch_lost", c(Counter::SwitchLost)),
-            ("wait_lost", c(Counter::WaitLost)),
-            ("queries_forgotten", self.pipeline.queries.forgotten),
-            ("probe_missed", session.missed_of_loops()),
-            ("stacks_taken", stacks.taken),
-            ("stacks_skipped", stacks.skipped),
-            ("stacks_failed", stacks.failed),
-            ("stacks_late", stacks.late),
-        ];
-        let loop_events = loop_events.into_iter().filter(|(_, n)| *n > 0);
-        let loop_events = loop_events.map(|(name, n)| (name.to_owned(), n));
         let (agent_cpu_seconds, agent_peak_rss) = usage();
         let capture = CaptureReport {
             hooks: Hooks {
@@ -309,8 +222,8 @@ impl Capture {
             },
             records: self.source.records,
             lost: self.lost(),
-            not_parsed: not_parsed.collect(),
-            loop_events: loop_events.collect(),
+            not_parsed: self.not_parsed(),
+            loop_events: self.loop_events(),
             half_seen: session.counter(Counter::HalfSeen),
             unsolicited: session.counter(Counter::Unsolicited),
             head_truncated: self.pipeline.aggregator.truncated,
@@ -382,77 +295,4 @@ impl<S: FnMut(&Finished, &WallClock)> Sink for Feed<'_, S> {
     fn surveyed(&mut self) {
         self.pipeline.connections.surveyed(monotonic());
     }
-}
-
-/// What a failed start means for a person.
-fn explain(error: StartError) -> anyhow::Error {
-    let advice = match &error {
-        StartError::Btf(_) => {
-            Some("hostprof needs a kernel with CONFIG_DEBUG_INFO_BTF; see `hostprof doctor`")
-        }
-        StartError::NoSocketHooks { reasons, .. } if reasons.iter().any(|r| r.contains("tracefs")) => {
-            Some("tracefs is not mounted, or may not be read: `mount -t tracefs tracefs /sys/kernel/tracing`")
-        }
-        e if e.is_permission() => {
-            Some("the kernel refused: see `hostprof doctor` for which right or lock is the cause")
-        }
-        _ => None,
-    };
-    let error = anyhow::Error::new(error);
-    match advice {
-        Some(advice) => error.context(advice),
-        None => error,
-    }
-}
-
-/// What missing rights leave out, in sentences for the report (the rights table of the docs).
-fn rights(caps: Capabilities) -> Vec<String> {
-    let table = [
-        (
-            Capability::SysPtrace,
-            "Without CAP_SYS_PTRACE there are no executables of other users' processes: services go by their command line. \
-             Nor is it known what their event loops were blocked on, where in the code, and who waited for them: their stalls are of low \
-             confidence.",
-        ),
-        (
-            Capability::DacReadSearch,
-            "Without CAP_DAC_READ_SEARCH processes of other users are known only as far as /proc allows.",
-        ),
-        (Capability::SysAdmin, "Without CAP_SYS_ADMIN the time spent in hostprof's own probes is not known."),
-    ];
-    table.iter().filter(|(c, _)| !caps.has(*c)).map(|(_, text)| (*text).to_owned()).collect()
-}
-
-/// CPU time and peak memory of this process.
-fn usage() -> (Option<f64>, Option<u64>) {
-    // SAFETY: getrusage fills the struct given; all zeros are valid for it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        (libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) == 0).then_some(usage)
-    };
-    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
-    (usage.map(|usage| seconds(usage.ru_utime) + seconds(usage.ru_stime)), peak_rss())
-}
-
-/// Not rusage's ru_maxrss, which begins with that of the process which has started us (exec_mmap(), fs/exec.c).
-fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
-/// The machine.
-pub fn host() -> Host {
-    let line = |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().to_owned());
-    Host {
-        name: line("/proc/sys/kernel/hostname").unwrap_or_default(),
-        kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
-        cpus: cpus(),
-        boot_id: line("/proc/sys/kernel/random/boot_id"),
-    }
-}
-
-/// CPUs that there are; 0 if nobody knows.
-fn cpus() -> u32 {
-    std::thread::available_parallelism().map_or(0, |n| n.get() as u32)
 }
