@@ -5,12 +5,15 @@
 //! or fill its memory, and must not end or fill hostprof. See docs/decisions.
 
 mod inside;
+mod mapping;
 mod memory;
+mod module;
 mod native;
 mod perf_map;
 mod process;
 mod python;
 mod sampler;
+mod start;
 mod symbols;
 mod unwind;
 

@@ -3,10 +3,12 @@
 
 use lru::LruCache;
 
+use super::mapping::{Mapping, mappings};
 use super::perf_map::PerfMap;
 use super::process::{Identity, Process};
+use super::start::{Start, blocked};
 use super::symbols::{Symbols, plain};
-use super::unwind::{self, Image, Mapping};
+use super::unwind::Image;
 use super::{FRAMES, Problem, sampler};
 use crate::clock::monotonic;
 use crate::stall::Frame;
@@ -62,7 +64,7 @@ impl Natives {
         let start = start(process, tid)?;
         // What a process has in files may take long to read, and is no part of the look.
         let ended = monotonic();
-        let mappings = unwind::mappings(process).ok_or(Problem::Unreadable)?;
+        let mappings = mappings(process).ok_or(Problem::Unreadable)?;
         let same = |known: &Known| known.identity == process.identity && known.mappings == mappings;
         if !self.known.get(&process.pid).is_some_and(same) {
             let image = Image::of(process, mappings.clone());
@@ -100,9 +102,9 @@ fn made(perf_map: &PerfMap, address: u64) -> Frame {
     perf_map.frame(address).unwrap_or_else(|| plain("[unknown]".to_owned()))
 }
 
-fn start(process: &Process, tid: u32) -> Result<unwind::Start, Problem> {
+fn start(process: &Process, tid: u32) -> Result<Start, Problem> {
     for _ in 0..TRIES {
-        if let Some(start) = unwind::blocked(process, tid) {
+        if let Some(start) = blocked(process, tid) {
             return Ok(start);
         }
         match sampler::sample(tid, PATIENCE) {

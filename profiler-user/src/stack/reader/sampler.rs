@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use super::unwind::{Registers, Start};
+use super::start::{Registers, Start};
 
 /// PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK, PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER, PERF_RECORD_SAMPLE,
 /// PERF_FLAG_FD_CLOEXEC, and the ioctls PERF_EVENT_IOC_REFRESH (include/uapi/linux/perf_event.h).

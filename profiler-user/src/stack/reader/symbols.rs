@@ -12,8 +12,8 @@ use object::{Object, ObjectSection};
 use rustc_hash::FxHashMap;
 
 use super::inside::{self, Last};
+use super::mapping::Mapping;
 use super::process::Process;
-use super::unwind::Mapping;
 use crate::stall::Frame;
 
 /// Files kept at the most; then all are forgotten.
@@ -77,7 +77,7 @@ pub(super) fn open(process: &Process, mapping: &Mapping) -> Option<File> {
 
 /// Bytes of debug information in a file.
 fn debug_size(file: &File) -> u64 {
-    // SAFETY: as in `unwind::module`: a file that shrinks ends only this process.
+    // SAFETY: as in `module::module`: a file that shrinks ends only this process.
     let Ok(map) = (unsafe { memmap2::Mmap::map(file) }) else { return 0 };
     let Ok(object) = object::File::parse(&*map) else { return 0 };
     let sections = object.sections().filter(|s| s.name().is_ok_and(|name| name.starts_with(".debug_")));
@@ -102,7 +102,7 @@ pub(super) fn plain(function: String) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::reader::unwind::mappings;
+    use crate::stack::reader::mapping::mappings;
 
     #[test]
     fn the_file_of_a_mapping_by_each_way() {
