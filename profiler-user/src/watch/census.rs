@@ -4,7 +4,7 @@
 use profiler_ebpf::loops::Loop;
 use rustc_hash::FxHashMap;
 
-use super::Shared;
+use super::shared::Shared;
 
 /// Loops are picked so often, and so many: looking at one borrows each descriptor of its set.
 const EVERY_NS: u64 = 250_000_000;

@@ -6,23 +6,29 @@
 //! ([`Connections::are_a_servers`]). Pure but for [`Sight`].
 
 pub mod census;
+mod connections;
 mod process;
 mod quota;
+mod seen;
 mod sets;
+mod shared;
 pub mod sight;
 mod socket;
 mod target;
 #[cfg(test)]
 mod tests;
 
-use profiler_ebpf::claim::{SHARED_NS, key};
-use profiler_ebpf::loops::{Loop, inside};
+use profiler_ebpf::claim::key;
+use profiler_ebpf::loops::Loop;
 use profiler_ebpf::turn::Turn;
 use rustc_hash::FxHashMap;
 
+pub use self::connections::Connections;
+use self::seen::Seen;
 use self::sets::Sets;
+use self::shared::Shared;
 use crate::config::Protocol;
-use crate::stall::cause::{self, Evidence, Interpreter};
+use crate::stall::cause::{self, Evidence};
 use crate::stall::kind::{self, Ends, Target};
 use crate::stall::{Confidence, Stall, Waiting};
 
@@ -33,12 +39,8 @@ const REPEAT_NS: u64 = 1_000_000_000;
 const KEEP_NS: u64 = 5_000_000_000;
 /// A set that had clients' connections counts as a server's for so long.
 const SERVING_NS: u64 = 60_000_000_000;
-/// Targets looked up in one stall.
-const TARGETS: usize = 64;
 /// A stall asks for answers at each look for so long, ns.
 const ASKING_NS: u64 = 10_000_000_000;
-/// The kernel tells CPU time in ticks of 10 ms: less than this says nothing, ns.
-const OBSERVED_NS: u64 = 50_000_000;
 /// Stalls, and sets, remembered at the most.
 const MOST: usize = 4_096;
 
@@ -58,46 +60,6 @@ pub trait Sight {
 
     /// Where the process has an interpreter with a lock: the CPU time of its other threads so far, ns.
     fn interpreter(&mut self, turn: &Turn) -> Option<u64>;
-}
-
-/// The connections of one set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Connections {
-    /// Those that the process has accepted.
-    pub accepted: u32,
-    /// Accepted ones with bytes that nobody has read.
-    pub unread: u32,
-    /// Those that wait to be accepted.
-    pub backlog: u32,
-    /// Sockets that are listened on.
-    pub listeners: u32,
-}
-
-impl Connections {
-    /// Whether clients wait for a thread with this set, which has answered in this protocol. One connection, and
-    /// nothing that brings another, is a process that works for one client alone (PostgreSQL, smbd). So do threads of a
-    /// MySQL server, whoever shares their set.
-    pub fn are_a_servers(&self, answers: Option<Protocol>) -> bool {
-        match answers {
-            Some(Protocol::Http) => self.accepted > 0,
-            Some(Protocol::Mysql) => false,
-            None => self.accepted > 1 || self.accepted == 1 && self.listeners > 0,
-        }
-    }
-}
-
-/// A stall under way, or one whose record has not come yet.
-#[derive(Debug, Default)]
-struct Seen {
-    /// When it is to be told of again, was last seen to go on, and was last told of, ns.
-    next: u64,
-    last: u64,
-    told: u64,
-    connections: Option<Connections>,
-    targets: FxHashMap<(u32, u64), Option<Target>>,
-    throttled: Option<u64>,
-    /// CPU time of the process's other threads when it was first and last looked at: instant and time, ns.
-    others: Option<[(u64, u64); 2]>,
 }
 
 /// A stall under way that may wait for the answer to something that it has sent.
@@ -259,61 +221,6 @@ impl Watch {
             }
         }
         stall.confidence = if self.serves(set, now) { Confidence::High } else { Confidence::Low };
-    }
-}
-
-impl Seen {
-    /// Names what the turn was blocked on, once each: the same number may be another file later.
-    fn look_up(&mut self, turn: &Turn, sight: &mut impl Sight) {
-        for call in turn.calls.iter().filter(|call| call.count > 0) {
-            let call = (call.nr, call.target);
-            if self.targets.len() >= TARGETS && !self.targets.contains_key(&call) {
-                continue;
-            }
-            let wanted = kind::has_target(call.0);
-            self.targets.entry(call).or_insert_with(|| if wanted { sight.target(turn, call) } else { None });
-        }
-        self.throttled = sight.throttled(turn).or(self.throttled);
-    }
-
-    /// Looks at who else runs, if it may wait for the interpreter's lock.
-    fn look_at_interpreter(&mut self, turn: &Turn, now: u64, sight: &mut impl Sight) {
-        if cause::may_be_interpreter_lock(turn)
-            && let Some(others) = sight.interpreter(turn)
-        {
-            let first = self.others.map_or((now, others), |[first, _]| first);
-            self.others = Some([first, (now, others)]);
-        }
-    }
-
-    fn interpreter(&self) -> Interpreter {
-        match self.others {
-            None => Interpreter::None,
-            Some([first, last]) if last.0.saturating_sub(first.0) < OBSERVED_NS => Interpreter::Unobserved,
-            Some([first, last]) => {
-                Interpreter::Others(last.1.saturating_sub(first.1) as f64 / (last.0 - first.0) as f64)
-            }
-        }
-    }
-}
-
-/// Sets that several threads wait on.
-struct Shared(FxHashMap<u64, (u32, bool)>);
-
-impl Shared {
-    fn of(loops: &[Loop], now: u64) -> Self {
-        let mut sets = FxHashMap::default();
-        // Who waits on it has it, however long ago it has said so.
-        let has = |l: &&Loop| l.inside == inside::WAIT || now.saturating_sub(l.claimed) < SHARED_NS;
-        for l in loops.iter().filter(|l| l.turn.set >= 0).filter(has) {
-            let (tid, shared) = sets.entry(key(l.turn.pid, l.turn.set)).or_insert((l.turn.tid, false));
-            *shared |= *tid != l.turn.tid;
-        }
-        Self(sets)
-    }
-
-    fn has(&self, turn: &Turn) -> bool {
-        self.0.get(&key(turn.pid, turn.set)).is_some_and(|(tid, shared)| *shared || *tid != turn.tid)
     }
 }
 
