@@ -4,6 +4,7 @@
 //! read is kept for a while after the end, is checked against the start time, and what the kernel's records say fills in
 //! for processes too short-lived to be read. Nothing is guessed: who stays unknown is `gone`, and the caller counts it.
 
+mod ancestors;
 mod entry;
 mod procfs;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 
+use ancestors::child_of;
 use entry::{Entry, Source};
 use procfs::Procfs;
 
@@ -25,11 +27,6 @@ pub const MAX_PROCESSES: usize = 8_192;
 const SNAPSHOT: (usize, usize) = (3, 4);
 /// Ended processes stay for so long unless their room is needed or their pid is used again.
 const KEEP: Duration = Duration::from_secs(30);
-/// No ancestor of interest: init, or none at all.
-const INIT: u32 = 1;
-/// Steps from a process up to its ancestors.
-const MAX_ANCESTORS: usize = 64;
-
 /// A process as it was when last read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {
@@ -169,21 +166,6 @@ impl ProcessTable {
         process
     }
 
-    /// What a process is, or the next of its ancestors of which that is known.
-    fn identity(&self, mut pid: u32) -> Option<Arc<Process>> {
-        for _ in 0..MAX_ANCESTORS {
-            let entry = self.entries.get(&pid);
-            match entry.filter(|entry| entry.source > Source::Nothing) {
-                Some(entry) => return Some(entry.process.clone()),
-                None => match self.procfs.stat(pid) {
-                    Some(stat) => return Some(Arc::new(self.procfs.process(pid, stat))),
-                    None => pid = entry?.forked_by?,
-                },
-            }
-        }
-        None
-    }
-
     /// The kernel says that a process (not a thread) was forked.
     pub fn on_fork(&mut self, parent: u32, child: u32) {
         let family = self.entries.get(&parent).and_then(|entry| entry.family);
@@ -234,40 +216,6 @@ impl ProcessTable {
         }
     }
 
-    /// Whether a process is `root` or was started by it, over any number of generations. Once found it stays so, and
-    /// passes on to what it forks, even after those in between have ended; so look `root` up and ask for it first.
-    pub fn is_descendant(&mut self, pid: u32, root: u32) -> bool {
-        let mut at = pid;
-        for _ in 0..MAX_ANCESTORS {
-            let known = self.entries.get(&at);
-            if at == root || known.is_some_and(|entry| entry.family == Some(root)) {
-                if let Some(entry) = self.entries.get_mut(&pid) {
-                    entry.family = Some(root);
-                }
-                return true;
-            }
-            let parent = known.and_then(|entry| entry.forked_by);
-            at = parent.unwrap_or_else(|| self.parent(at));
-            if at <= INIT {
-                return false;
-            }
-        }
-        false
-    }
-
-    /// The parent that `/proc` tells of; 0 when there is none, or when its number is another process's by now.
-    fn parent(&mut self, pid: u32) -> u32 {
-        let child = self.lookup(pid, "");
-        if child.ppid <= INIT {
-            return 0;
-        }
-        let parent = self.lookup(child.ppid, "");
-        match (child.start_ticks, parent.start_ticks) {
-            (Some(began), Some(parent)) if parent > began => 0,
-            _ => child.ppid,
-        }
-    }
-
     /// Number of processes kept.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -303,9 +251,4 @@ impl ProcessTable {
             self.entries.remove(pid);
         }
     }
-}
-
-/// What a child has from its parent until it executes something else.
-fn child_of(identity: &Process, ppid: u32, pid: u32) -> Process {
-    Process { pid, ppid, started: None, start_ticks: None, gone: false, ..identity.clone() }
 }
