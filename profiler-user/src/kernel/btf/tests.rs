@@ -3,6 +3,7 @@
 use btfparse::{Offset, Readable, TypeInformation};
 use proptest::prelude::*;
 
+use super::record::{CONST, INT, RESTRICT, TYPE_TAG, VOLATILE};
 use super::*;
 
 /// BTF made by hand.
