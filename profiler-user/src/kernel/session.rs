@@ -1,18 +1,18 @@
 //! A session with the kernel: the programs loaded and attached, the ring, the counters, the sweep. Everything that it
 //! holds is a file descriptor, so nothing stays in the kernel when this process ends, however it ends.
 
+mod connections;
+mod loops;
+
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun};
 use aya_log::EbpfLogger;
 use log::{debug, warn};
-use profiler_ebpf::conn::{Conn, state};
-use profiler_ebpf::histogram::Histogram;
 use profiler_ebpf::listener::Listener;
-use profiler_ebpf::loops::Loop;
-use profiler_ebpf::machine;
-use profiler_ebpf::record::{Counter, proto};
+use profiler_ebpf::record::Counter;
 
+pub use self::connections::Survey;
 use super::batch;
 use super::error::StartError;
 use super::hooks::{self, SocketHooks};
@@ -40,15 +40,6 @@ pub struct Session {
     map_bytes: u64,
     /// The kernel half's diagnostics, under `--log-kernel`.
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-}
-
-/// What a look at the connection table has found.
-#[derive(Debug, Default)]
-pub struct Survey {
-    /// Exchanges under way.
-    pub in_flight: u64,
-    /// Sockets that [`Session::visit`] is to look at.
-    pub idle: Vec<u64>,
 }
 
 impl Session {
@@ -107,65 +98,6 @@ impl Session {
         self.misses.loops()
     }
 
-    /// Looks at every connection. `see` gets each, with the kept beginning of its request where one is under way.
-    pub fn survey(&mut self, mut see: impl FnMut(&Conn, &[u8])) -> Survey {
-        self.misses.look(&self.ebpf);
-        let mut found = Survey::default();
-        let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return found };
-        let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
-            let (conn, head) = entry(value);
-            see(&conn, head.unwrap_or_default());
-            let known = conn.record.proto == proto::HTTP || conn.record.proto == proto::MYSQL;
-            if known && (conn.state == state::REQUEST || conn.state == state::RESPONSE) {
-                found.in_flight += 1 + u64::from(conn.waiting);
-            }
-            let lingers = machine::lingers(&conn);
-            if lingers || conn.t_closed != 0 || i32::from(conn.record.family) == libc::AF_UNIX {
-                found.idle.push(conn.record.sk);
-            }
-        });
-        if let Err(e) = result {
-            warn!("the connection table could not be read: {e}");
-        }
-        found
-    }
-
-    /// Has the kernel half look at these; `last`, when no more will come, has it send whatever is complete. Each may
-    /// send an exchange and an end: the caller has to take them before there is no room for more. Returns how many
-    /// exchanges were sent.
-    pub fn visit(&self, sockets: &[u64], last: bool) -> u64 {
-        let sweep = self.ebpf.program(hooks::SWEEP.program).and_then(|p| <&RawTracePoint>::try_from(p).ok());
-        let Some(sweep) = sweep else { return 0 };
-        let mut sent = 0;
-        for sk in sockets {
-            let mut run = RawTracePointRunOptions::new();
-            run.args = [*sk, last.into(), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            match sweep.test_run(run) {
-                // The program says 1 when the exchange was sent.
-                Ok(result) => sent += u64::from(result.return_value),
-                Err(e) => {
-                    debug!("sweep: {e}");
-                    break;
-                }
-            }
-        }
-        sent
-    }
-
-    /// Calls `see` with every connection that has an exchange under way, and the kept beginning of its request. What
-    /// happens on it meanwhile may be seen before or after.
-    pub fn each_exchange(&mut self, mut see: impl FnMut(&Conn, &[u8])) {
-        let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return };
-        let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
-            if let (conn, Some(head)) = entry(value) {
-                see(&conn, head);
-            }
-        });
-        if let Err(e) = result {
-            warn!("the connection table could not be read: {e}");
-        }
-    }
-
     /// Passes on what the kernel half had to say.
     pub fn flush_log(&mut self) {
         if let Some(logger) = &mut self.logger {
@@ -186,25 +118,6 @@ impl Session {
             if name != hooks::SWEEP.program && name != hooks::LISTENER.program {
                 program::unload(program);
             }
-        }
-    }
-
-    /// Calls `see` with every thread that waits for events.
-    pub fn each_loop(&mut self, see: impl FnMut(&Loop)) {
-        let Some(fd) = self.ebpf.map("LOOPS").and_then(batch::map_fd) else { return };
-        if let Err(e) = self.loops.each(fd, see) {
-            warn!("the table of event loops could not be read: {e}");
-        }
-    }
-
-    /// Forgets who waits on a set where nobody does any more: its thread ended after another one, or left it.
-    pub fn keep_sets(&mut self, mut wanted: impl FnMut(u64) -> bool) {
-        let map = self.ebpf.map_mut("SETS").and_then(|m| HashMap::<_, u64, [u64; 2]>::try_from(m).ok());
-        let Some(mut map) = map else { return };
-        let dead: Vec<_> = map.keys().flatten().filter(|key| !wanted(*key)).collect();
-        for key in dead {
-            // Gone by itself meanwhile, or not: either way nobody misses it.
-            let _ = map.remove(&key);
         }
     }
 
@@ -241,22 +154,6 @@ impl Session {
         }
     }
 
-    /// From now on the lengths of this thread's turns are counted.
-    pub fn measure(&mut self, task: u64) {
-        let map = self.ebpf.map_mut("TURNS").and_then(|m| HashMap::<_, u64, Turns>::try_from(m).ok());
-        if let Some(mut map) = map
-            && let Err(e) = map.insert(task, Turns(Histogram::default()), 0)
-        {
-            debug!("the turns of a loop are not measured: {e}");
-        }
-    }
-
-    /// The lengths of this thread's turns.
-    pub fn turns(&self, task: u64) -> Option<Histogram> {
-        let map = HashMap::<_, u64, Turns>::try_from(self.ebpf.map("TURNS")?).ok()?;
-        map.get(&task, 0).ok().map(|turns| turns.0)
-    }
-
     /// Time spent in all programs so far, as far as the kernel has measured it.
     pub fn run_time(&self) -> std::time::Duration {
         self.ebpf.programs().filter_map(|(_, p)| Some(p.info().ok()?.run_time())).sum()
@@ -275,26 +172,6 @@ impl std::fmt::Debug for Session {
             .field("missing", &self.missing)
             .finish_non_exhaustive()
     }
-}
-
-/// A histogram as aya takes it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Turns(Histogram);
-
-// SAFETY: plain numbers without padding.
-unsafe impl aya::Pod for Turns {}
-
-/// A value of the map of connections: the connection, and the kept beginning of its request if one is under way.
-fn entry(value: &[u8]) -> (Conn, Option<&[u8]>) {
-    // SAFETY: the value is at least a Conn long, plain data of any bit pattern.
-    let conn = unsafe { value.as_ptr().cast::<Conn>().read_unaligned() };
-    let is_asked = conn.state == state::REQUEST || conn.state == state::RESPONSE;
-    let head = is_asked.then(|| {
-        let kept = value.get(size_of::<Conn>()..).unwrap_or_default();
-        kept.get(..conn.record.request.head_len as usize).unwrap_or(kept)
-    });
-    (conn, head)
 }
 
 /// A map of the kernel half's, as what it is used as.
