@@ -1,13 +1,16 @@
 //! The lookout for event loops: reads the kernel half's table every few milliseconds, puts what the watch says of it,
 //! and the stalls that have ended, through the filters, and keeps what the report will say.
 
-use std::sync::Arc;
+mod told;
+
 use std::time::{Duration, Instant};
 
 use profiler_ebpf::claim;
 use profiler_ebpf::loops::Loop;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::told::Told;
+use self::told::Untaken;
 use super::inquiry::Inquiry;
 use super::pipeline::Pipeline;
 use crate::aggregate::Series;
@@ -37,16 +40,6 @@ const STALE_NS: u64 = 2_500_000_000;
 const LONG_NS: u64 = 20_000_000;
 /// Control groups are read so often at the most, ns: the kernel sums up over all CPUs for it.
 const GROUPS_EVERY_NS: u64 = 90_000_000;
-/// Stalls that wait to be taken at the most.
-const MOST: usize = 4_096;
-
-/// A stall that passed the filters, and its service.
-#[derive(Debug)]
-pub struct Told {
-    pub stall: Stall,
-    pub service: Arc<str>,
-}
-
 /// The watch, what it sees with, and what it has seen.
 #[derive(Debug)]
 pub struct Lookout {
@@ -57,7 +50,7 @@ pub struct Lookout {
     loops: Loops,
     stacks: Stacks,
     inquiry: Inquiry,
-    told: Vec<Told>,
+    told: Untaken,
     /// Those under way when last told of.
     open: Vec<Stall>,
     next: Instant,
@@ -79,7 +72,7 @@ impl Lookout {
             loops: Loops::default(),
             stacks: Stacks::new(stacks && numbered, threshold.as_nanos() as u64),
             inquiry: Inquiry::default(),
-            told: Vec::new(),
+            told: Untaken::default(),
             open: Vec::new(),
             next: Instant::now(),
             next_turns: Instant::now() + TURNS_EVERY,
@@ -90,7 +83,7 @@ impl Lookout {
 
     /// Stalls that began, went on or ended since the last call.
     pub fn take(&mut self) -> Vec<Told> {
-        std::mem::take(&mut self.told)
+        self.told.take()
     }
 
     /// Stalls that found no room in the report.
@@ -146,7 +139,7 @@ impl Lookout {
                 && !running.iter().any(|stall| is_same(open, stall))
         });
         self.open.extend(running.iter().cloned());
-        self.tell(running, pipeline);
+        self.told.add(running, pipeline);
         self.forget(pipeline);
         self.ask(pipeline);
         self.next = begun + EVERY.max(self.cost * SHARE);
@@ -210,7 +203,7 @@ impl Lookout {
             self.loops.stall(stall, start(stall, clock));
             self.open.retain(|open| !is_same(open, stall));
         }
-        self.tell(stalls, pipeline);
+        self.told.add(stalls, pipeline);
     }
 
     /// What no stall can ask for any more.
@@ -286,16 +279,6 @@ impl Lookout {
                 session.measure(l.task);
             }
         }
-    }
-
-    /// Where nobody takes them, as in `record`, the first stay.
-    fn tell(&mut self, stalls: Vec<Stall>, pipeline: &mut Pipeline) {
-        let room = MOST.saturating_sub(self.told.len());
-        let told = stalls.into_iter().take(room).map(|stall| {
-            let service = pipeline.service_of(stall.pid, &stall.comm);
-            Told { stall, service }
-        });
-        self.told.extend(told);
     }
 }
 
