@@ -7,16 +7,18 @@
 //! Each half is made in a `.partial` folder and renamed when complete: an interrupted run starts that half anew,
 //! a finished one is never touched again. Remove `target/toolchain/` to fetch newer packages.
 
+mod apt;
+
 use std::{
     env::consts::ARCH,
     fs::{self, File},
     io::ErrorKind,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     command,
@@ -96,7 +98,7 @@ impl Release {
         if let Some(release) = Self::newest(&ask()?) {
             return Ok(release);
         }
-        refresh_apt()?;
+        apt::refresh()?;
         Self::newest(&ask()?).with_context(|| {
             format!("apt offers no version {OLDEST_RUST} or newer that {} share", PACKAGES.join(", "))
         })
@@ -123,7 +125,7 @@ fn unpack_compiler(folder: &Path) -> Result<()> {
     fs::create_dir(&archives).with_context(|| format!("failed to create {}", archives.display()))?;
     if download(&archives, &Release::offered()?).is_err() {
         // The lists may be older than the server's files: refresh them and choose anew.
-        refresh_apt()?;
+        apt::refresh()?;
         download(&archives, &Release::offered()?)?;
     }
     let mut llvm = None;
@@ -213,7 +215,7 @@ fn install_linker(compiler: &Path, folder: &Path) -> Result<()> {
         fs::read_to_string(compiler.join("llvm")).context("the private compiler lost its `llvm` note")?;
     let prefix = format!("/usr/lib/llvm-{llvm}");
     if !Path::new(&prefix).join("lib/libLLVM.so").exists() {
-        install(&format!("llvm-{llvm}-dev"))?;
+        apt::install(&format!("llvm-{llvm}-dev"))?;
     }
     eprintln!("ebpf toolchain: building bpf-linker {BPF_LINKER} for LLVM {llvm} (about a minute)");
     let scratch = folder.with_extension("build");
@@ -230,45 +232,6 @@ fn install_linker(compiler: &Path, folder: &Path) -> Result<()> {
             .env_remove("CARGO_ENCODED_RUSTFLAGS"),
     )?;
     fs::remove_dir_all(&scratch).with_context(|| format!("failed to remove {}", scratch.display()))
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
-
-fn install(package: &str) -> Result<()> {
-    if !is_root() {
-        bail!(
-            "{package} is missing and only root can install it: run `sudo apt-get install {package}`, then again"
-        );
-    }
-    eprintln!("ebpf toolchain: installing {package} with apt");
-    let apt = || {
-        command::run(
-            Command::new("apt-get")
-                .args([
-                    "-qq",
-                    "-o",
-                    "DPkg::Lock::Timeout=300",
-                    "install",
-                    "-y",
-                    "--no-install-recommends",
-                    package,
-                ])
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .stdout(Stdio::null()),
-        )
-    };
-    apt().or_else(|_stale_lists| refresh_apt().and_then(|()| apt()))
-}
-
-fn refresh_apt() -> Result<()> {
-    if !is_root() {
-        bail!(
-            "apt's lists lack what the build needs and only root can refresh them: run `sudo apt-get update`"
-        );
-    }
-    command::run(Command::new("apt-get").args(["-qq", "-o", "DPkg::Lock::Timeout=300", "update"]))
 }
 
 #[cfg(test)]
