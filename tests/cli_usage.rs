@@ -75,8 +75,6 @@ fn help_and_version_end_with_0() {
 #[test]
 fn a_settings_file_that_cannot_be_used_ends_with_1_and_its_name() {
     let dir = temp_dir().unwrap();
-    let path = dir.path().join("hostprof.toml");
-    let file = path.to_str().unwrap();
     for (text, why) in [
         ("port = [80", "port"),
         ("colour = \"always\"", "colour"),
@@ -87,12 +85,12 @@ fn a_settings_file_that_cannot_be_used_ends_with_1_and_its_name() {
         ("ring-size = \"9G\"", "9G"),
         ("route = [\"no-slash\"]", "no-slash"),
     ] {
-        fs::write(&path, text).unwrap();
+        let file = cli::settings(&dir, text).unwrap();
         for verb in ["record", "trace"] {
-            let ended = cli::run(&[verb, "--config", file]).unwrap();
+            let ended = cli::run(&[verb, "--config", &file]).unwrap();
             assert_eq!(ended.code(), Some(1), "{text}: {ended}");
             let line = ended.complaint().unwrap();
-            assert!(line.contains(file) && line.contains(why), "{text}: {line}");
+            assert!(line.contains(&file) && line.contains(why), "{text}: {line}");
         }
     }
     for missing in ["/nonexistent/hostprof.toml", "/"] {
@@ -194,15 +192,13 @@ fn one_file_that_fails_does_not_cost_the_others() {
 #[test]
 fn the_settings_file_and_the_command_line_go_together() {
     let dir = temp_dir().unwrap();
-    let path = dir.path().join("hostprof.toml");
     // Every key of the contract's flags, as far as they are settings.
     let text = "pid = [1]\ncomm = [\"a\"]\nport = [1]\ncgroup = [\"b\"]\ncontainer = [\"c\"]\n\
         protocol = [\"http\", \"mysql\"]\nslower-than = \"1ms\"\nerrors = true\nroute = [\"/a/{id}\"]\n\
         max-connections = 1024\nring-size = \"1M\"\nhead-bytes = 256\nsocket-hooks = \"raw-exit\"\nlog-kernel = false\n";
-    fs::write(&path, text).unwrap();
-    let file = path.to_str().unwrap();
+    let file = cli::settings(&dir, text).unwrap();
     let record = |more: &[&str]| {
-        let mut arguments = vec!["record", "-d", "200ms", "--format", "json", "--config", file];
+        let mut arguments = vec!["record", "-d", "200ms", "--format", "json", "--config", &file];
         arguments.extend(more);
         cli::run(&arguments).unwrap().report().unwrap()
     };

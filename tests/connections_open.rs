@@ -2,7 +2,6 @@
 //! session that keeps its transaction open. Told of while it lasts.
 
 use std::{
-    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use hostprof_tests::{
     Address, CONNECTION_RULES, ClientCase, Database, Engine, HttpClient, HttpServer, Listen, Recording,
-    Report, Runtime, Trace,
+    Report, Runtime, Trace, cli,
     process::{PATIENCE, temp_dir, wait_for},
 };
 use serde_json::{Value, json};
@@ -111,25 +110,6 @@ fn unix_connections_that_were_open_before_are_counted() -> Result<()> {
     server.stop()
 }
 
-/// The lines of a rule's findings about the service of a process.
-fn told(trace: &Trace, rule: &str, service: &str) -> Result<Vec<Value>> {
-    let lines = trace.lines()?.into_iter();
-    let ours = |line: &Value| line["service"].as_str().is_some_and(|id| id.contains(service));
-    Ok(lines.filter(|line| line["type"] == "finding" && line["id"] == rule && ours(line)).collect())
-}
-
-fn wait_for_told(trace: &Trace, rule: &str, service: &str, count: usize) -> Result<Vec<Value>> {
-    let begun = Instant::now();
-    loop {
-        let found = told(trace, rule, service)?;
-        if found.len() >= count {
-            return Ok(found);
-        }
-        ensure!(begun.elapsed() < PATIENCE, "{rule}: told {} times: {found:#?}", found.len());
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn a_stuck_server_is_told_of_while_it_is_stuck() -> Result<()> {
     let server = HttpServer::start(Runtime::UvicornAsyncio, Listen::Tcp)?;
@@ -147,7 +127,7 @@ fn a_stuck_server_is_told_of_while_it_is_stuck() -> Result<()> {
     let begun = thread::scope(|scope| -> Result<Value> {
         let waiting: Vec<_> =
             clients.iter_mut().map(|client| scope.spawn(|| client.get("/items/3").map(drop))).collect();
-        let found = wait_for_told(&trace, "stuck-server", "uvicorn", 1);
+        let found = trace.wait_for_findings("stuck-server", "uvicorn", 1, PATIENCE);
         let answered = waiting.iter().filter(|client| client.is_finished()).count();
         signal(libc::SIGCONT);
         for client in waiting {
@@ -160,23 +140,16 @@ fn a_stuck_server_is_told_of_while_it_is_stuck() -> Result<()> {
     ensure!(begun["ongoing"] == true && begun["severity"] == "critical", "{begun:#}");
     ensure!(begun["evidence"]["in_flight"] == OPEN, "{begun:#}");
     HttpClient::new(server.address()).get("/items/4")?;
-    let over = wait_for_told(&trace, "stuck-server", "uvicorn", 2)?;
+    let over = trace.wait_for_findings("stuck-server", "uvicorn", 2, PATIENCE)?;
     ensure!(over[1]["ongoing"] == false, "not over: {over:#?}");
     trace.finish_whole()?;
     server.stop()
 }
 
-/// A settings file in a folder, and its path as text.
-fn settings(dir: &tempfile::TempDir, text: &str) -> Result<String> {
-    let file = dir.path().join("hostprof.toml");
-    fs::write(&file, text)?;
-    Ok(file.to_str().context("no text")?.to_owned())
-}
-
 #[test]
 fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     let dir = temp_dir()?;
-    let config = settings(&dir, "[rules.missing-timeout]\nage = \"2s\"\n")?;
+    let config = cli::settings(&dir, "[rules.missing-timeout]\nage = \"2s\"\n")?;
     let port = Address::free_port()?.port()?;
     let mut server = ClientCase::start("serve", "silent_server", &json!({ "port": port }))?;
     server.at("listening")?;
@@ -188,7 +161,7 @@ fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
     watcher.at("waiting")?;
     let mut caller = ClientCase::start("unanswered", "patient_caller", &calls("/slow"))?;
     caller.at("waiting")?;
-    let found = wait_for_told(&trace, "missing-timeout", "patient_caller", 1)?;
+    let found = trace.wait_for_findings("missing-timeout", "patient_caller", 1, PATIENCE)?;
     let peer = format!("127.0.0.1:{port}");
     ensure!(found[0]["ongoing"] == true && found[0]["subject"] == peer, "{found:#?}");
     trace.finish_whole()?;
@@ -212,7 +185,7 @@ fn a_call_that_nobody_answers_is_told_of_while_it_waits() -> Result<()> {
 #[test]
 fn a_transaction_that_stays_open_is_found() -> Result<()> {
     let dir = temp_dir()?;
-    let config = settings(&dir, "[rules.connection-held]\nidle = \"1s\"\n")?;
+    let config = cli::settings(&dir, "[rules.connection-held]\nidle = \"1s\"\n")?;
     for engine in [Engine::MariaDb, Engine::MySql] {
         let database = Database::start(engine)?;
         let recording = Recording::start(&["--config", &config])?;
@@ -245,7 +218,7 @@ fn a_transaction_that_stays_open_is_found() -> Result<()> {
 /// What a server with a thread for each connection was found to do with a transaction, while it serves others too.
 fn held_by(post: &str, is_answered: bool) -> Result<Value> {
     let dir = temp_dir()?;
-    let config = settings(&dir, "[rules.connection-held]\nidle = \"1s\"\n")?;
+    let config = cli::settings(&dir, "[rules.connection-held]\nidle = \"1s\"\n")?;
     let database = Database::start(Engine::MariaDb)?;
     let mut shop = ClientCase::of_mysql("serve_orders", "held_shop", database.tcp(), 1)?;
     let said = shop.at("listening")?;

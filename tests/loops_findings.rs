@@ -1,10 +1,7 @@
 //! Findings about event loops, made from real servers: what a sick one gives, and that its healthy neighbour gives
 //! none; thresholds of the settings file; where findings stand in text and in a trace.
 
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use hostprof_tests::{
@@ -235,8 +232,6 @@ fn a_stopped_process_is_not_blocked() -> Result<()> {
 #[test]
 fn thresholds_are_the_operators() -> Result<()> {
     let dir = temp_dir()?;
-    let file = dir.path().join("hostprof.toml");
-    let path = file.to_str().context("no text")?;
     let server = Stalling::start(LoopRuntime::Asyncio)?;
     for (text, expected) in [
         ("", &["event-loop-blocked"][..]),
@@ -244,8 +239,8 @@ fn thresholds_are_the_operators() -> Result<()> {
         ("[rules.event-loop-blocked]\nstall = \"30s\"\n", &[]),
         ("[rules.event-loop-blocked]\nenabled = false\n", &[]),
     ] {
-        fs::write(&file, text)?;
-        let report = record(&server, "sleep", HOLD_MS, &["--config", path])?;
+        let path = cli::settings(&dir, text)?;
+        let report = record(&server, "sleep", HOLD_MS, &["--config", &path])?;
         let found = findings(&report, &server);
         let critical: Vec<_> =
             found.iter().copied().filter(|finding| finding["severity"] == "critical").collect();
@@ -260,16 +255,14 @@ fn thresholds_are_the_operators() -> Result<()> {
 #[test]
 fn a_rule_or_key_that_is_none_is_named() -> Result<()> {
     let dir = temp_dir()?;
-    let file = dir.path().join("hostprof.toml");
-    let path = file.to_str().context("no text")?;
     for (text, line, named) in [
         ("[rules.event-loop-blokked]\nstall = \"1s\"\n", "line 1", "event-loop-blokked"),
         ("\n[rules.event-loop-blocked]\nstal = \"1s\"\n", "line 3", "`stal`"),
         ("[rules.event-loop-blocked]\nstall = 5\n", "line 2", "`stall`"),
     ] {
-        fs::write(&file, text)?;
+        let path = cli::settings(&dir, text)?;
         for verb in ["record", "trace"] {
-            let ended = cli::run(&[verb, "--config", path])?;
+            let ended = cli::run(&[verb, "--config", &path])?;
             let complaint = ended.complaint()?;
             ensure!(ended.code() == Some(1), "{text:?}: {ended}");
             ensure!(complaint.contains(line) && complaint.contains(named), "{text:?}: {complaint}");
@@ -312,29 +305,15 @@ fn a_trace_tells_when_a_finding_begins_and_when_it_is_over() -> Result<()> {
     server.get("wait", 1)?;
     let pid = server.pid().to_string();
     let trace = Trace::start(&["--pid", &pid])?;
-    let told = |trace: &Trace| -> Result<Vec<Value>> {
-        let lines = trace.lines()?.into_iter();
-        Ok(lines.filter(|line| line["type"] == "finding" && line["id"] == "event-loop-blocked").collect())
-    };
-    let wait_for = |trace: &Trace, count: usize, patience: Duration| -> Result<Vec<Value>> {
-        let begun = Instant::now();
-        loop {
-            let found = told(trace)?;
-            if found.len() >= count {
-                return Ok(found);
-            }
-            ensure!(begun.elapsed() < patience, "told {} times: {found:#?}", found.len());
-            thread::sleep(Duration::from_millis(20));
-        }
-    };
+    let told = |count, patience| trace.wait_for_findings("event-loop-blocked", "", count, patience);
     thread::scope(|scope| -> Result<()> {
         let client = scope.spawn(|| server.get("sleep", LONG_MS));
-        let begun = wait_for(&trace, 1, Duration::from_millis(LONG_MS.into()))?;
+        let begun = told(1, Duration::from_millis(LONG_MS.into()))?;
         ensure!(server.held()?.is_empty(), "the handler was done before the finding");
         ensure!(begun[0]["ongoing"] == true && begun[0]["severity"] == "critical", "{begun:#?}");
         client.join().expect("the client panicked")
     })?;
-    let told = wait_for(&trace, 2, PATIENCE)?;
+    let told = told(2, PATIENCE)?;
     ensure!(told[1]["ongoing"] == false, "not over: {told:#?}");
     ensure!(told[1]["first_seen"] == told[0]["first_seen"], "another one: {told:#?}");
     let lines = trace.finish_whole()?;

@@ -1,10 +1,7 @@
 //! Stalls of event loops while they last: told of before they end and updated, with what they are blocked on and who
 //! waits.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use hostprof_tests::{HttpClient, LoopRuntime, Stalling, Trace};
@@ -12,6 +9,8 @@ use serde_json::Value;
 
 /// Longer than a stall is told of again.
 const LONG_MS: u32 = 3_000;
+/// It is told of while the handler still holds its loop.
+const LONG: Duration = Duration::from_millis(LONG_MS as u64);
 /// A stall is told of within 150 ms of the threshold, 100 ms, where the machine lets hostprof run: in one of some runs.
 /// In each of them it is told of long before it ends.
 const SOON: f64 = 0.250;
@@ -19,18 +18,6 @@ const RUNS: usize = 3;
 
 fn seconds(stall: &Value) -> f64 {
     stall["seconds"].as_f64().unwrap_or(f64::NAN)
-}
-
-/// Waits until `found` has something, while the handler still holds its loop.
-fn wait_for<T>(trace: &Trace, mut found: impl FnMut(&[Value]) -> Option<T>) -> Result<T> {
-    let begun = Instant::now();
-    loop {
-        if let Some(value) = found(&trace.lines()?) {
-            return Ok(value);
-        }
-        ensure!(begun.elapsed() < Duration::from_millis(LONG_MS.into()), "not told of while it lasted");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]
@@ -52,7 +39,8 @@ fn told_while_it_lasts(runtime: LoopRuntime) -> Result<f64> {
     let trace = Trace::start(&[])?;
     let first = thread::scope(|scope| -> Result<Value> {
         let client = scope.spawn(|| server.get("sleep", LONG_MS));
-        let first = wait_for(&trace, |lines| server.announced(lines).first().map(|line| (*line).clone()))?;
+        let first =
+            trace.wait_for(LONG, |lines| server.announced(lines).first().map(|line| (*line).clone()))?;
         ensure!(server.held()?.is_empty(), "{runtime:?}: the handler was done before it was told of");
         ensure!(first["confidence"] == "high", "{runtime:?}: it has a connection: {first:#}");
         client.join().expect("the client panicked")?;
@@ -103,7 +91,7 @@ fn who_waits_is_counted() -> Result<()> {
     let trace = Trace::start(&[])?;
     thread::scope(|scope| -> Result<()> {
         let holder = scope.spawn(|| server.get("sleep", LONG_MS));
-        wait_for(&trace, |lines| (!server.announced(lines).is_empty()).then_some(()))?;
+        trace.wait_for(LONG, |lines| (!server.announced(lines).is_empty()).then_some(()))?;
         let mut waiting: Vec<_> =
             clients.iter_mut().map(|client| scope.spawn(|| client.get("/wait/1").map(drop))).collect();
         waiting.extend((0..NEW).map(|_| scope.spawn(|| server.get("wait", 1))));
@@ -111,7 +99,7 @@ fn who_waits_is_counted() -> Result<()> {
             let last = server.announced(lines).last().map(|line| (*line).clone());
             last.filter(|line| line["waiting_requests"] == OPEN && line["waiting_connections"] == NEW)
         };
-        let found = wait_for(&trace, counted);
+        let found = trace.wait_for(LONG, counted);
         for client in waiting {
             client.join().expect("a client panicked")?;
         }

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::Path,
     process::{Command, ExitStatus},
 };
@@ -35,6 +36,13 @@ pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Resul
     let mut command = Command::new(binary()?);
     command.args(arguments);
     Ok(command)
+}
+
+/// A settings file in a folder, in place of an older one there, and its path as an argument.
+pub fn settings(dir: &TempDir, text: &str) -> Result<String> {
+    let file = dir.path().join("hostprof.toml");
+    fs::write(&file, text)?;
+    Ok(file.to_str().context("no text")?.to_owned())
 }
 
 /// Runs it to its end.

@@ -24,6 +24,9 @@ pub const ATTACHED: &str = "recording";
 /// Longer than the sweep needs for what ends without a sign.
 const QUIET: Duration = Duration::from_millis(1_500);
 
+/// What is printed is looked at so often.
+const POLL: Duration = Duration::from_millis(10);
+
 /// A running `hostprof record`.
 #[derive(Debug)]
 pub struct Recording {
@@ -126,6 +129,39 @@ impl Trace {
             }
         }
         Ok(())
+    }
+
+    /// Waits until `found` has something among the objects printed so far.
+    pub fn wait_for<T>(&self, patience: Duration, mut found: impl FnMut(&[Value]) -> Option<T>) -> Result<T> {
+        let begun = Instant::now();
+        loop {
+            if let Some(value) = found(&self.lines()?) {
+                return Ok(value);
+            }
+            ensure!(begun.elapsed() < patience, "not told of within {patience:?}");
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until a rule's findings about services of this name have been told of so often; returns them.
+    pub fn wait_for_findings(
+        &self,
+        rule: &str,
+        service: &str,
+        count: usize,
+        patience: Duration,
+    ) -> Result<Vec<Value>> {
+        let is_ours = |line: &&Value| {
+            let named = line["service"].as_str().is_some_and(|id| id.contains(service));
+            line["type"] == "finding" && line["id"] == rule && named
+        };
+        let mut found = Vec::new();
+        let told = self.wait_for(patience, |lines| {
+            found = lines.iter().filter(is_ours).cloned().collect();
+            (found.len() >= count).then_some(())
+        });
+        told.with_context(|| format!("{rule} {count} times: {found:#?}"))?;
+        Ok(found)
     }
 
     /// Ends it as Ctrl-C does and returns everything it printed.
