@@ -1,5 +1,5 @@
-//! Values of settings: text of a flag or of a key in a file goes in, a time, a size or a route's pattern comes out, or what
-//! is wrong with it. Flags and keys are read by the same functions, so both take the same words.
+//! Values of settings: text of a flag or of a key in a file goes in, a time, a size or a route's pattern comes out, or
+//! what is wrong with it. Flags and keys are read by the same functions, so both take the same words.
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Rows of connections: lives of connections go in, the report's `connections` comes out: how many, how they began, were
-//! used and ended, and by whom.
+//! Rows of connections: lives of connections go in, the report's `connections` comes out: how many, how they began,
+//! were used and ended, and by whom.
 
 use serde::{Deserialize, Serialize};
 

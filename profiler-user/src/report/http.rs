@@ -1,5 +1,5 @@
-//! Rows of HTTP exchanges: aggregated exchanges go in, the report's `http` comes out, one row for what an operator would
-//! look at as one thing.
+//! Rows of HTTP exchanges: aggregated exchanges go in, the report's `http` comes out, one row for what an operator
+//! would look at as one thing.
 
 use std::collections::BTreeMap;
 

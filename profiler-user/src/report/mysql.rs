@@ -1,4 +1,5 @@
-//! Rows of MySQL commands: aggregated commands go in, the report's `mysql` comes out, statements without their literals.
+//! Rows of MySQL commands: aggregated commands go in, the report's `mysql` comes out, statements without their
+//! literals.
 
 use serde::{Deserialize, Serialize};
 

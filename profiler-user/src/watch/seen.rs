@@ -1,5 +1,5 @@
-//! What was found out about one stall while it lasted: looks at its process go in, evidence of its cause comes out once its
-//! record is there.
+//! What was found out about one stall while it lasted: looks at its process go in, evidence of its cause comes out once
+//! its record is there.
 
 use profiler_ebpf::turn::Turn;
 use rustc_hash::FxHashMap;

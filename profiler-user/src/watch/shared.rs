@@ -1,5 +1,5 @@
-//! Sets that several threads wait on: the table of loops goes in, whether a turn's set is shared comes out. Threads that
-//! share one have no turns of their own.
+//! Sets that several threads wait on: the table of loops goes in, whether a turn's set is shared comes out. Threads
+//! that share one have no turns of their own.
 
 use profiler_ebpf::claim::{SHARED_NS, key};
 use profiler_ebpf::loops::{Loop, inside};

@@ -1,5 +1,5 @@
-//! One loop of a recording: what was last seen of it goes in, its row of the report comes out. Its thread may end at any
-//! time, so all that the row needs is kept.
+//! One loop of a recording: what was last seen of it goes in, its row of the report comes out. Its thread may end at
+//! any time, so all that the row needs is kept.
 
 use profiler_ebpf::histogram::Histogram;
 use profiler_ebpf::loops::Loop;

@@ -1,5 +1,5 @@
-//! Whose child a process is: the kernel's fork records and the parents that `/proc` tells of go in, out comes what a child
-//! has from its parents, and who descends from whom.
+//! Whose child a process is: the kernel's fork records and the parents that `/proc` tells of go in, out comes what a
+//! child has from its parents, and who descends from whom.
 
 use std::sync::Arc;
 

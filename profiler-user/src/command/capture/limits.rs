@@ -1,5 +1,5 @@
-//! What a capture cannot do, in words for a person: an error of the start or the rights of this process go in, advice or
-//! sentences for the report come out.
+//! What a capture cannot do, in words for a person: an error of the start or the rights of this process go in, advice
+//! or sentences for the report come out.
 
 use crate::kernel::caps::{Capabilities, Capability};
 use crate::kernel::error::StartError;

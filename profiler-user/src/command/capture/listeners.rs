@@ -1,6 +1,6 @@
-//! Looks at listening sockets while a capture runs: the kernel half's table goes in once a second, the pipeline gets each
-//! queue, whose the sockets are, and the CPU time of who works for them. Owners are searched for meanwhile, since that
-//! takes its time.
+//! Looks at listening sockets while a capture runs: the kernel half's table goes in once a second, the pipeline gets
+//! each queue, whose the sockets are, and the CPU time of who works for them. Owners are searched for meanwhile, since
+//! that takes its time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The machine, and what hostprof itself takes of it: the kernel's files and counters go in, the report's `host` and the
-//! cost of the capture come out. What cannot be read stays unknown.
+//! The machine, and what hostprof itself takes of it: the kernel's files and counters go in, the report's `host` and
+//! the cost of the capture come out. What cannot be read stays unknown.
 
 use crate::report::Host;
 

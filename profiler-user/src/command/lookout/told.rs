@@ -1,4 +1,5 @@
-//! Stalls that wait to be told of: those that passed the filters go in, with their services come out, for who takes them.
+//! Stalls that wait to be told of: those that passed the filters go in, with their services come out, for who takes
+//! them.
 
 use std::sync::Arc;
 

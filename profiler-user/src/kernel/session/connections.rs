@@ -1,5 +1,5 @@
-//! The kernel half's table of connections: looks at it go in, each connection and what is under way on it come out; and the
-//! sweep, which ends what no event would end.
+//! The kernel half's table of connections: looks at it go in, each connection and what is under way on it come out; and
+//! the sweep, which ends what no event would end.
 
 use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun};
 use log::{debug, warn};

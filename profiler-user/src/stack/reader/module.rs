@@ -1,4 +1,5 @@
-//! The unwind information of a mapped file, or of the vDSO: the file's sections go in, a module for the unwinder comes out.
+//! The unwind information of a mapped file, or of the vDSO: the file's sections go in, a module for the unwinder comes
+//! out.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Where the stack of a thread in a system call begins: its place in the call, as `/proc` tells it, goes in, registers and
-//! the stack's bytes come out, if it has not moved meanwhile.
+//! Where the stack of a thread in a system call begins: its place in the call, as `/proc` tells it, goes in, registers
+//! and the stack's bytes come out, if it has not moved meanwhile.
 
 use std::fs;
 

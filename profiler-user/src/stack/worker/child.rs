@@ -1,5 +1,5 @@
-//! A reader that runs, as a child of hostprof's: looks at threads go in, a line each, and what it says comes out as events
-//! of the worker. It is ended when nobody has it any more.
+//! A reader that runs, as a child of hostprof's: looks at threads go in, a line each, and what it says comes out as
+//! events of the worker. It is ended when nobody has it any more.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
