@@ -20,7 +20,6 @@ use crate::clock::monotonic;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A reader that had nothing to do for so long is ended.
 const IDLE: Duration = Duration::from_secs(60);
-
 /// hostprof's end waits so long for the worker: the report is not yet written.
 const GOODBYE: Duration = Duration::from_millis(500);
 
