@@ -342,7 +342,15 @@ impl Connections {
         let is_sign_in = matches!(&exchange.call, Call::Mysql(MysqlCall { command: "handshake", .. }));
         let idle_in_transaction = entry.transaction(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
-        let transaction = idle_in_transaction.map(|(idle, until)| self.held.over(key, idle, until));
+        let transaction = match idle_in_transaction {
+            Some((idle, Some(until))) => Some(self.held.over(key, idle, until)),
+            // Who left it so is not who leaves it so now.
+            Some((_, None)) => {
+                self.held.forget(key);
+                None
+            }
+            None => None,
+        };
         if let Some(found) = self.touch(row, exchange.times.last) {
             found.exchanges += u64::from(!is_sign_in && exchange.transport_error.is_none());
             if let Some(transaction) = transaction {

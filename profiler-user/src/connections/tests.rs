@@ -407,6 +407,40 @@ fn the_request_that_left_a_transaction_open() {
     assert_eq!(survey(&mut stage, 20), (Some(8.0), route(), Some(0.0)));
 }
 
+/// Nor are the requests of that time known: who left it so before says nothing of it.
+#[test]
+fn a_transaction_left_open_by_a_command_whose_begin_is_not_known() {
+    let mut stage = stage();
+    let (open, served) =
+        (event(what::OPENED, role::CLIENT, 5, opened()), event(what::OPENED, role::SERVER, 6, opened()));
+    feed(&mut stage, &open, Some("app"));
+    feed(&mut stage, &served, Some("app"));
+    let (session, http) = (record(&open), record(&served));
+    stage.exchange(&session, &mut mysql(Role::Client, 2 * SECOND, 2 * SECOND, Some(false)));
+    stage.exchange(&http, &mut request(3 * SECOND, 5 * SECOND));
+    stage.exchange(&session, &mut mysql(Role::Client, 3 * SECOND, 4 * SECOND, Some(true)));
+    // SAFETY: plain numbers.
+    let mut conn: Conn = unsafe { std::mem::zeroed() };
+    (conn.record, conn.life, conn.state) = (session, open.life, state::IDLE);
+    conn.record.proto = proto::MYSQL;
+    let survey = |stage: &mut Connections, now: u64| {
+        stage.survey();
+        stage.see(&conn, &UnderWay::default(), now * SECOND);
+        stage.surveyed(now * SECOND);
+        let row = all(stage).into_iter().find(|row| row.role == Role::Client).unwrap();
+        (row.longest_open_transaction, row.open_transaction_route)
+    };
+    survey(&mut stage, 8);
+    assert_eq!(survey(&mut stage, 9), (Some(5.0), Some("POST /orders".to_owned())));
+    let without_begin = |mut exchange: Exchange| {
+        exchange.times.start = None;
+        exchange
+    };
+    stage.exchange(&session, &mut without_begin(mysql(Role::Client, 0, 10 * SECOND, Some(true))));
+    stage.exchange(&http, &mut without_begin(request(0, 11 * SECOND)));
+    assert_eq!(survey(&mut stage, 30), (Some(20.0), None));
+}
+
 #[test]
 fn requests_that_wait_are_seen_while_they_do() {
     let mut stage = stage();
