@@ -38,6 +38,8 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 const JUDGED: Duration = Duration::from_secs(10);
 /// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
 const LISTENERS_EVERY: Duration = Duration::from_secs(1);
+/// The end of a recording waits so long for who owns its listeners: a process whose /proc hangs would hold it up.
+const OWNERS_WAIT: Duration = Duration::from_secs(3);
 
 /// A running capture.
 #[derive(Debug)]
@@ -167,15 +169,16 @@ impl Capture {
         pipeline.name_listeners();
     }
 
-    /// The last look at listeners: what is being found out of them is waited for.
+    /// The last look at listeners: what is being found out of them is waited for, but not for ever.
     fn last_look_at_listeners(&mut self) {
         self.look_at_listeners();
+        let until = Instant::now() + OWNERS_WAIT;
         let connections = &mut self.pipeline.connections;
-        connections.owners(&self.owners.wait(Instant::now()));
+        connections.owners(&self.owners.wait(Instant::now(), until));
         if connections.wants_owners() {
             self.owners.search(Instant::now());
             connections.asked_for_owners();
-            connections.owners(&self.owners.wait(Instant::now()));
+            connections.owners(&self.owners.wait(Instant::now(), until));
         }
         self.pipeline.name_listeners();
     }
