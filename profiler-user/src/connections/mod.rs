@@ -618,9 +618,15 @@ impl Connections {
         }
     }
 
-    /// The rows of connections in which something was seen since `since`.
-    pub fn rows(&self, since: u64, wanted: impl Fn(&str) -> bool) -> Vec<ConnectionRow> {
-        self.rows.report(since, |protocol| wanted(protocol.name()))
+    /// The rows of connections.
+    pub fn rows(&self, wanted: impl Fn(&str) -> bool) -> Vec<ConnectionRow> {
+        self.rows.report(|protocol| wanted(protocol.name()))
+    }
+
+    /// Those in which something was seen since `since`, without distributions and times at each level: for whoever asks
+    /// often. Some may look the same.
+    pub fn counts(&self, since: u64, wanted: impl Fn(&str) -> bool) -> Vec<ConnectionRow> {
+        self.rows.counts(since, |protocol| wanted(protocol.name()))
     }
 
     /// The rows of listeners in which something was seen since `since`, the busiest first. `cpu` says what the processes

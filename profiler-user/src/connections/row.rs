@@ -285,13 +285,32 @@ impl Row {
 
     /// As the report has it; who and whom is the caller's.
     pub(super) fn report(&self, is_client: bool) -> ConnectionRow {
+        let ns = |ns: u64| ns as f64 / 1e9;
+        let plateau = self.levels.plateau();
+        ConnectionRow {
+            exchanges_per_connection: self.per_connection.snapshot(),
+            connect: self.connect.snapshot(),
+            handshake: self.handshake.snapshot(),
+            lifetime: self.lifetime.snapshot(),
+            accept_wait: self.accept_wait.snapshot(),
+            used_seconds: ns(plateau.used),
+            ceiling: plateau.level,
+            full_seconds: ns(plateau.full),
+            usually_open: self.open.median(),
+            gone_idle: self.gone_idle.snapshot(),
+            gone_at: self.gone_at.snapshot(),
+            ..self.counts(is_client)
+        }
+    }
+
+    /// The same without what takes long to work out: distributions, and times at each level.
+    pub(super) fn counts(&self, is_client: bool) -> ConnectionRow {
         let failed = |(error, n): (&u8, &u64)| {
             (if *error == 0 { "abandoned".to_owned() } else { errno::of(*error) }, *n)
         };
         let failed: Counters = self.failed.iter().map(failed).collect();
         let tried = self.established + failed.values().sum::<u64>() + self.now.connecting;
         let ns = |ns: u64| ns as f64 / 1e9;
-        let plateau = self.levels.plateau();
         let longest = self.transaction.as_ref();
         let since_begin = |time: Option<u64>| Some(seconds(self.begun?, time?));
         ConnectionRow {
@@ -305,18 +324,9 @@ impl Row {
             live: self.live,
             peak: self.peak,
             exchanges: self.exchanges,
-            exchanges_per_connection: self.per_connection.snapshot(),
-            connect: self.connect.snapshot(),
-            handshake: self.handshake.snapshot(),
-            lifetime: self.lifetime.snapshot(),
-            accept_wait: self.accept_wait.snapshot(),
             time_wait: self.time_wait,
             busy_seconds: ns(self.busy + self.now.busy),
             idle_seconds: ns(self.idle + self.now.idle),
-            used_seconds: ns(plateau.used),
-            ceiling: plateau.level,
-            full_seconds: ns(plateau.full),
-            usually_open: self.open.median(),
             opening_seconds: self.opening.count,
             first_established: since_begin(self.first_established),
             last_failed: since_begin(self.last_failed),
@@ -325,8 +335,6 @@ impl Row {
             cut_by_exit: self.cut_by_exit,
             gone: self.gone,
             gone_validated: self.gone_validated,
-            gone_idle: self.gone_idle.snapshot(),
-            gone_at: self.gone_at.snapshot(),
             gone_by: self.gone_by.clone(),
             farewells: self.farewells.iter().map(|(number, n)| (number.to_string(), *n)).collect(),
             waiting: self.now.waiting,

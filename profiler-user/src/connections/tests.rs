@@ -71,7 +71,7 @@ fn mysql(role: Role, start: u64, last: u64, in_transaction: Option<bool>) -> Exc
 }
 
 fn all(stage: &Connections) -> Vec<ConnectionRow> {
-    stage.rows(0, |_| true)
+    stage.rows(|_| true)
 }
 
 fn only(stage: &Connections) -> ConnectionRow {
@@ -224,7 +224,7 @@ fn what_is_not_wanted_is_not_shown() {
     }
     assert!(all(&stage).is_empty());
     feed(&mut stage, &event(what::OPENED, role::CLIENT, 5, opened()), Some("app"));
-    assert!(stage.rows(0, |protocol| protocol == "mysql").is_empty(), "nothing says that it is MySQL");
+    assert!(stage.rows(|protocol| protocol == "mysql").is_empty(), "nothing says that it is MySQL");
 }
 
 #[test]
