@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use profiler_ebpf::conn::{Conn, state};
 use profiler_ebpf::life::{Event, Life, end, mark, what};
-use profiler_ebpf::record::{Record, flag, proto, role};
+use profiler_ebpf::record::{COMMAND_HANDSHAKE, Record, flag, proto, role};
 use rustc_hash::FxHashSet;
 
 use crate::aggregate::Series;
@@ -359,7 +359,7 @@ impl Connections {
             if protocol == Protocol::Mysql && exchange.role == Role::Client && !exchange.stream && !is_sign_in
             {
                 let start = exchange.times.start.map_or(exchange.times.last, |start| start.max(begun));
-                found.exchanged(start, exchange.times.last);
+                found.exchanged(key, start, exchange.times.last);
             }
         }
         if let Some(listener) = listener.and_then(|number| self.listeners.get(number)) {
@@ -487,7 +487,7 @@ impl Connections {
 
     /// A survey of the kernel's table begins.
     pub fn survey(&mut self) {
-        self.rows.each().for_each(|(_, row)| row.now = row::Now::default());
+        self.rows.each().for_each(|(_, row)| row.survey());
         self.listeners.each().for_each(listener::Listener::begin);
         self.held.survey();
     }
@@ -570,6 +570,11 @@ impl Connections {
                 found.now.waiting += request.requests;
                 found.now.oldest_waiting = found.now.oldest_waiting.max(waits);
                 found.touched = now;
+            }
+            if role == Role::Client
+                && let Some(start) = command(conn, request)
+            {
+                found.exchanging(key, start.max(self.begun), now);
             }
             if let Some(idle) = in_transaction {
                 found.now.open_transactions += 1;
@@ -672,6 +677,13 @@ impl Connections {
     pub fn workers(&self) -> impl Iterator<Item = u32> {
         self.listeners.iter().flat_map(listener::Listener::processes)
     }
+}
+
+/// The begin of the MySQL command under way on a connection.
+fn command(conn: &Conn, request: Option<survey::UnderWay>) -> Option<u64> {
+    let record = &conn.record;
+    let is_command = record.proto == proto::MYSQL && record.request.command != COMMAND_HANDSHAKE;
+    request.filter(|_| is_command && record.flags & flag::EMITTED == 0)?.read
 }
 
 /// How a connection is found among those of the snapshot.

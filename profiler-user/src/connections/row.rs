@@ -8,6 +8,7 @@ use super::ended::{self, Ended};
 use super::errno;
 use super::held::Transaction;
 use super::protocol::{Protocol, Spoken};
+use super::table::Id;
 use crate::aggregate::ConnectionBuckets;
 use crate::aggregate::buckets::Buckets;
 use crate::aggregate::distribution::Histogram;
@@ -212,9 +213,20 @@ impl Row {
         counts.iter().sum::<u64>() == 0 && self.failed.is_empty() && self.exchanges == 0
     }
 
+    /// A survey begins.
+    pub(super) fn survey(&mut self) {
+        self.now = Now::default();
+        self.levels.look();
+    }
+
+    /// An exchange of one of them is under way, which began at `start`.
+    pub(super) fn exchanging(&mut self, id: Id, start: u64, now: u64) {
+        self.levels.see(id, start, now);
+    }
+
     /// An exchange of one of them was under way for so long.
-    pub(super) fn exchanged(&mut self, start: u64, end: u64) {
-        self.levels.add(start, end);
+    pub(super) fn exchanged(&mut self, id: Id, start: u64, end: u64) {
+        self.levels.add(id, start, end);
         self.open.spend(self.live, end.saturating_sub(start));
     }
 
@@ -386,6 +398,7 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
+    const ID: Id = (1, 1);
 
     fn life() -> Life {
         Life { t_connect: 9 * SECOND, t_open: 10 * SECOND, ..Life::default() }
@@ -475,7 +488,7 @@ mod tests {
     /// `count` connections that are asked again as soon as they have answered, `times` times.
     fn keep_busy(row: &mut Row, count: u64, times: u64) {
         for n in 0..times {
-            (0..count).for_each(|_| row.exchanged((20 + n) * SECOND, (21 + n) * SECOND));
+            (0..count).for_each(|_| row.exchanged(ID, (20 + n) * SECOND, (21 + n) * SECOND));
         }
     }
 
@@ -484,7 +497,7 @@ mod tests {
         let mut row = Row::default();
         (0..2).for_each(|_| row.opened(&life(), 0, true));
         for (start, end) in [(10, 14), (12, 15), (20, 21)] {
-            row.exchanged(start * SECOND, end * SECOND);
+            row.exchanged(ID, start * SECOND, end * SECOND);
         }
         let row = row.report(true);
         assert_eq!((row.ceiling, row.used_seconds, row.full_seconds), (2, 6.0, 2.0));
@@ -495,8 +508,8 @@ mod tests {
     fn one_more_for_a_moment_does_not_raise_the_ceiling() {
         let mut row = Row::default();
         (0..6).for_each(|_| row.opened(&life(), 0, true));
-        row.exchanged(10 * SECOND, 11 * SECOND);
-        row.exchanged(22 * SECOND, 22 * SECOND + SECOND / 10);
+        row.exchanged(ID, 10 * SECOND, 11 * SECOND);
+        row.exchanged(ID, 22 * SECOND, 22 * SECOND + SECOND / 10);
         row.closed(&life(), Protocol::Mysql, 0);
         keep_busy(&mut row, 5, 20);
         let row = row.report(true);
@@ -512,7 +525,7 @@ mod tests {
         for n in 0..5 {
             row.opened(&life(), 0, true);
             row.closed(&life(), Protocol::Mysql, 0);
-            (0..5).for_each(|_| row.exchanged((20 + n) * SECOND, (21 + n) * SECOND));
+            (0..5).for_each(|_| row.exchanged(ID, (20 + n) * SECOND, (21 + n) * SECOND));
         }
         let row = row.report(true);
         assert_eq!((row.peak, row.established, row.ceiling, row.usually_open), (6, 10, 5, 5));

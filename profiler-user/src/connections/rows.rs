@@ -191,7 +191,7 @@ mod tests {
             let row = rows.get(number).unwrap();
             row.touched = n as u64;
             row.now.waiting = 1;
-            row.exchanged(0, 10);
+            row.exchanged((1, 1), 0, 10);
         }
         let counts = rows.counts(1, |_| true);
         let of = |row: &ConnectionRow| (row.peer.clone(), row.netns, row.established, row.waiting);

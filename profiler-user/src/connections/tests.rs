@@ -474,6 +474,33 @@ fn requests_that_wait_are_seen_while_they_do() {
     assert_eq!((l.silent, l.longest_silence, l.requests), (Some(9.0), 7.0, 0));
 }
 
+/// A pool of two: one works on a report, the other one on small things.
+#[test]
+fn a_long_query_beside_many_short_ones() {
+    let mut stage = stage();
+    let (long, short) =
+        (event(what::OPENED, role::CLIENT, 5, opened()), event(what::OPENED, role::CLIENT, 6, opened()));
+    for open in [&long, &short] {
+        feed(&mut stage, open, Some("app"));
+    }
+    // SAFETY: plain numbers.
+    let mut conn: Conn = unsafe { std::mem::zeroed() };
+    (conn.record, conn.life) = (record(&long), long.life);
+    (conn.record.proto, conn.state, conn.record.request.t_start) = (proto::MYSQL, state::REQUEST, 3 * SECOND);
+    for n in 0..2_000 {
+        let now = 3 * SECOND + n * 1_000;
+        if n == 100 {
+            stage.survey();
+            stage.see(&conn, &UnderWay::default(), now);
+            stage.surveyed(now);
+        }
+        stage.exchange(&record(&short), &mut mysql(Role::Client, now, now + 1_000, Some(false)));
+    }
+    stage.exchange(&record(&long), &mut mysql(Role::Client, 3 * SECOND, 3 * SECOND + 2_000_000, Some(false)));
+    let row = only(&stage);
+    assert_eq!((row.ceiling, row.full_seconds, row.used_seconds), (2, 0.002, 0.002));
+}
+
 #[test]
 fn requests_that_say_that_they_wait_do_not_count_as_waiting() {
     let mut stage = stage();
