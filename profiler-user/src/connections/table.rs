@@ -3,7 +3,6 @@
 
 use rustc_hash::FxHashMap;
 
-use super::DEADLOCK;
 use super::address::Ends;
 use super::held::Idle;
 use super::protocol::Protocol;
@@ -16,6 +15,9 @@ pub(super) type Id = (u64, u64);
 
 /// Surveys that may miss a connection before it counts as gone: four a second.
 const PATIENCE: u32 = 16;
+/// A MySQL command that ends an open transaction though the server's error has no flags to say so: deadlock
+/// (`ER_LOCK_DEADLOCK`), which rolls all of it back.
+const DEADLOCK: u16 = 1213;
 
 /// When a connection began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
