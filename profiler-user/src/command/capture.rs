@@ -135,14 +135,17 @@ impl Capture {
         }
     }
 
-    /// Rows of connections and listeners in which something was seen since this instant, ns.
-    fn connections(&mut self, since: u64) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
+    /// Rows of connections and listeners: whole, or the counts of those in which something was seen since this instant, ns.
+    fn connections(&mut self, since: Option<u64>) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
         let Pipeline { connections, filter, names, .. } = &mut self.pipeline;
         let wanted = |protocol: &str| filter.wants_protocol(protocol);
-        let mut rows = connections.rows(since, wanted);
+        let mut rows = match since {
+            None => connections.rows(wanted),
+            Some(since) => connections.counts(since, wanted),
+        };
         rows.iter_mut().for_each(|row| names.dress(row));
         let used = |processes: &mut dyn Iterator<Item = u32>| self.listeners.used(processes);
-        (rows, connections.listener_rows(since, monotonic(), wanted, used))
+        (rows, connections.listener_rows(since.unwrap_or(0), monotonic(), wanted, used))
     }
 
     /// Findings that have begun (ongoing) or are over since the last call, by what was seen of event loops in the last
@@ -154,7 +157,8 @@ impl Capture {
         }
         self.next_verdict = now + JUDGE_EVERY;
         let event_loops = self.lookout.recent(JUDGED, &mut self.pipeline, &self.clock);
-        let (connections, listeners) = self.connections(monotonic().saturating_sub(JUDGED.as_nanos() as u64));
+        let since = monotonic().saturating_sub(JUDGED.as_nanos() as u64);
+        let (connections, listeners) = self.connections(Some(since));
         let nothing = event_loops.is_empty() && connections.is_empty() && listeners.is_empty();
         if nothing && self.active.is_empty() {
             return Vec::new();
@@ -201,7 +205,7 @@ impl Capture {
         namespaces.each_unix(|inode| left.see_unix(inode));
         left.overflows(&self.overflows_before, namespaces.overflows());
         self.pipeline.connections.left(&left);
-        let (mut connections, listeners) = self.connections(0);
+        let (mut connections, listeners) = self.connections(None);
         let http = self.pipeline.aggregator.http_rows();
         handshake::shares(&mut connections, &http);
         let told = self.pipeline.told();

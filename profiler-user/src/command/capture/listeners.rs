@@ -13,6 +13,8 @@ use crate::kernel::session::Session;
 
 /// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
 const EVERY: Duration = Duration::from_secs(1);
+/// The end of a recording waits so long for who owns its listeners: a process whose /proc hangs would hold it up.
+const OWNERS_WAIT: Duration = Duration::from_secs(3);
 
 /// What is needed to look at them, and when that is due.
 #[derive(Debug)]
@@ -57,15 +59,16 @@ impl Listeners {
         pipeline.name_listeners();
     }
 
-    /// The last look at listeners: what is being found out of them is waited for.
+    /// The last look at listeners: what is being found out of them is waited for, but not for ever.
     pub(super) fn last_look(&mut self, session: &mut Session, pipeline: &mut Pipeline) {
         self.look(session, pipeline);
+        let until = Instant::now() + OWNERS_WAIT;
         let connections = &mut pipeline.connections;
-        connections.owners(&self.owners.wait(Instant::now()));
+        connections.owners(&self.owners.wait(Instant::now(), until));
         if connections.wants_owners() {
             self.owners.search(Instant::now());
             connections.asked_for_owners();
-            connections.owners(&self.owners.wait(Instant::now()));
+            connections.owners(&self.owners.wait(Instant::now(), until));
         }
         pipeline.name_listeners();
     }
