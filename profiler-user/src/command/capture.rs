@@ -1,6 +1,7 @@
 //! A capture: source and stages together, from the attach to the report. What `record`, `trace` and `demo` share.
 
 mod counters;
+mod feed;
 mod limits;
 mod listeners;
 mod machine;
@@ -9,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use profiler_ebpf::conn::Conn;
 use profiler_ebpf::record::Counter;
 use rustc_hash::FxHashMap;
 
+use self::feed::Feed;
 use self::limits::{explain, rights};
 use self::listeners::Listeners;
 use self::machine::{cpus, host, usage};
@@ -35,7 +36,7 @@ use crate::report::{
 use crate::rules::active::Active;
 use crate::rules::thresholds::Thresholds;
 use crate::rules::{self, Facts};
-use crate::source::{Sink, Source};
+use crate::source::Source;
 
 /// Findings are looked for so often while a capture runs, in what was seen for the last while.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
@@ -272,31 +273,4 @@ impl Capture {
 /// The sockets that are there now, but for our own.
 fn snapshot(most: usize) -> Snapshot {
     Namespaces::find(own::proc_root()).snapshot(most, std::process::id())
-}
-
-/// What comes from the source goes to the stages.
-struct Feed<'a, S> {
-    pipeline: &'a mut Pipeline,
-    clock: &'a WallClock,
-    see: &'a mut S,
-}
-
-impl<S: FnMut(&Finished, &WallClock)> Sink for Feed<'_, S> {
-    fn record(&mut self, bytes: &[u8]) {
-        if let Some(finished) = self.pipeline.feed(bytes) {
-            (self.see)(&finished, self.clock);
-        }
-    }
-
-    fn survey(&mut self) {
-        self.pipeline.connections.survey();
-    }
-
-    fn connection(&mut self, conn: &Conn, head: &[u8]) {
-        self.pipeline.see(conn, head, monotonic());
-    }
-
-    fn surveyed(&mut self) {
-        self.pipeline.connections.surveyed(monotonic());
-    }
 }
