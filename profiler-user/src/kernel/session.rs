@@ -21,6 +21,10 @@ use super::loops::LoopReader;
 use super::misses::Misses;
 use super::object::ObjectError;
 use super::program::{self, Links};
+use crate::clock::monotonic;
+
+/// A Unix connection that was not used for so long is looked at, ns.
+const COLD_NS: u64 = 1_000_000_000;
 
 /// A running session.
 pub struct Session {
@@ -49,6 +53,13 @@ pub struct Survey {
     pub in_flight: u64,
     /// Sockets that [`Session::visit`] is to look at.
     pub idle: Vec<u64>,
+}
+
+/// Whether a Unix connection has not been used for a while: it may be closed, which no hook tells. One whose memory is
+/// used again at once is found so by its successor, and must not be ended at that moment.
+fn is_cold(conn: &Conn, now: u64) -> bool {
+    let used = conn.life.t_used.max(conn.life.t_open).max(conn.record.born);
+    i32::from(conn.record.family) == libc::AF_UNIX && now.saturating_sub(used) >= COLD_NS
 }
 
 impl Session {
@@ -111,6 +122,7 @@ impl Session {
     pub fn survey(&mut self, mut see: impl FnMut(&Conn, &[u8])) -> Survey {
         self.misses.look(&self.ebpf);
         let mut found = Survey::default();
+        let now = monotonic();
         let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return found };
         let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
             let (conn, head) = entry(value);
@@ -120,7 +132,7 @@ impl Session {
                 found.in_flight += 1 + u64::from(conn.waiting);
             }
             let lingers = machine::lingers(&conn);
-            if lingers || conn.t_closed != 0 || i32::from(conn.record.family) == libc::AF_UNIX {
+            if lingers || conn.t_closed != 0 || is_cold(&conn, now) {
                 found.idle.push(conn.record.sk);
             }
         });
