@@ -356,8 +356,8 @@ pub struct ConnectionRow {
     /// Time within exchanges, and without one, of connections that could be read; seconds within the window.
     pub busy_seconds: f64,
     pub idle_seconds: f64,
-    /// MySQL clients, of exchanges that have ended: time during which at least one was under way; the most that were so
-    /// at one time but for moments; time during which so many were.
+    /// MySQL clients, of exchanges that have ended or were under way when last looked at: time during which at least one
+    /// was under way; the most that were so at one time but for moments; time during which so many were.
     #[serde(default)]
     pub used_seconds: f64,
     #[serde(default)]

@@ -1,8 +1,11 @@
 //! How much time was spent with how many exchanges under way: their begins and ends come in as they end, times at each
 //! level go out.
 //!
-//! Those that have ended lately are kept. What is older is settled: an exchange that goes on for longer than a thousand
-//! others take to end counts from there on.
+//! Those that have ended lately are kept. What is older is settled, with what is known to be under way by then: an
+//! exchange that goes on for longer than a thousand others take to end counts from its begin on if it was seen meanwhile,
+//! else from there on.
+
+use rustc_hash::FxHashMap;
 
 /// Intervals looked at together.
 const KEPT: usize = 1_024;
@@ -10,6 +13,9 @@ const KEPT: usize = 1_024;
 const LEVELS: usize = KEPT;
 /// A level that is passed for no more than this part of the time is left out of a plateau: load goes there for moments.
 const RARE: f64 = 0.05;
+
+/// A connection, which has one exchange under way at a time.
+pub type Whose = (u64, u64);
 
 /// The highest level that is more than a moment's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,11 +33,28 @@ pub struct Levels {
     /// At `n + 1` exchanges, up to `settled`.
     times: Vec<u64>,
     settled: u64,
+    /// Those under way when last looked at: whose, and the begin of each.
+    under_way: FxHashMap<Whose, u64>,
+    looked: u64,
 }
 
 impl Levels {
+    /// Looks anew at what is under way.
+    pub fn look(&mut self) {
+        self.under_way.clear();
+    }
+
+    /// An exchange that began at `start` is under way `now`.
+    pub fn see(&mut self, whose: Whose, start: u64, now: u64) {
+        self.under_way.insert(whose, start);
+        self.looked = now;
+    }
+
     /// Adds an exchange from `start` to `end`.
-    pub fn add(&mut self, start: u64, end: u64) {
+    pub fn add(&mut self, whose: Whose, start: u64, end: u64) {
+        if self.under_way.get(&whose) == Some(&start) {
+            self.under_way.remove(&whose);
+        }
         let start = start.max(self.settled);
         if start >= end {
             return;
@@ -40,7 +63,7 @@ impl Levels {
         if self.kept.len() >= KEPT {
             self.kept.sort_unstable_by_key(|(_, end)| *end);
             let to = self.kept[KEPT / 2].1;
-            sweep(&self.kept, to, &mut self.times);
+            sweep(&self.known(to), to, &mut self.times);
             self.kept.retain_mut(|(start, end)| {
                 *start = to.max(*start);
                 *end > to
@@ -74,8 +97,14 @@ impl Levels {
 
     fn all(&self) -> Vec<u64> {
         let mut times = self.times.clone();
-        sweep(&self.kept, u64::MAX, &mut times);
+        sweep(&self.known(self.looked), u64::MAX, &mut times);
         times
+    }
+
+    /// Those that are not settled; what is under way goes on up to `to` at the least.
+    fn known(&self, to: u64) -> Vec<(u64, u64)> {
+        let under_way = self.under_way.values().map(|start| ((*start).max(self.settled), to));
+        self.kept.iter().copied().chain(under_way.filter(|(start, to)| start < to)).collect()
     }
 
     /// Adds another's times: those of rows that are shown as one.
@@ -127,6 +156,8 @@ fn sweep(intervals: &[(u64, u64)], to: u64, times: &mut Vec<u64>) {
 mod tests {
     use super::*;
 
+    const ANY: Whose = (1, 1);
+
     fn plateau(level: u64, full: u64, used: u64) -> Plateau {
         Plateau { level, full, used }
     }
@@ -143,7 +174,7 @@ mod tests {
         let mut levels = Levels::default();
         assert_eq!(levels.plateau(), Plateau::default());
         for (start, end) in [(0, 10), (5, 15), (10, 20), (30, 40), (7, 7)] {
-            levels.add(start, end);
+            levels.add(ANY, start, end);
         }
         assert_eq!((levels.plateau(), levels.median()), (plateau(2, 10, 30), 1));
         let mut both = levels.clone();
@@ -157,10 +188,33 @@ mod tests {
         let mut levels = Levels::default();
         let all = 20_000_u64;
         for n in 0..all {
-            levels.add(n * 10, n * 10 + 50);
+            levels.add(ANY, n * 10, n * 10 + 50);
             assert!(levels.kept.len() < KEPT);
         }
         assert_eq!(levels.plateau(), plateau(5, all * 10 - 40, all * 10 + 40));
+    }
+
+    /// One at a time, and another one beside half of them.
+    #[test]
+    fn one_that_goes_on_while_many_others_end() {
+        let (all, long) = (10_000_u64, (2, 2));
+        let mut levels = Levels::default();
+        for n in 0..all {
+            if n % 100 == 0 {
+                levels.look();
+                if n < all / 2 {
+                    levels.see(long, 0, n * 10);
+                }
+            }
+            levels.add(ANY, n * 10, n * 10 + 10);
+            if n + 1 == all / 2 {
+                let before_the_last_look = (n - n % 100) * 10;
+                assert_eq!(levels.plateau(), plateau(2, before_the_last_look, all * 5));
+                levels.add(long, 0, all * 5);
+                assert_eq!(levels.plateau(), plateau(2, all * 5, all * 5));
+            }
+        }
+        assert_eq!(levels.plateau(), plateau(2, all * 5, all * 10), "it has ended");
     }
 
     #[test]

@@ -38,6 +38,8 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 const JUDGED: Duration = Duration::from_secs(10);
 /// The kernel half's table of listeners is read so often, and the CPU time of who works for them.
 const LISTENERS_EVERY: Duration = Duration::from_secs(1);
+/// The end of a recording waits so long for who owns its listeners: a process whose /proc hangs would hold it up.
+const OWNERS_WAIT: Duration = Duration::from_secs(3);
 
 /// A running capture.
 #[derive(Debug)]
@@ -140,14 +142,17 @@ impl Capture {
         }
     }
 
-    /// Rows of connections and listeners in which something was seen since this instant, ns.
-    fn connections(&mut self, since: u64) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
+    /// Rows of connections and listeners: whole, or the counts of those in which something was seen since this instant, ns.
+    fn connections(&mut self, since: Option<u64>) -> (Vec<ConnectionRow>, Vec<ListenerRow>) {
         let Pipeline { connections, filter, names, .. } = &mut self.pipeline;
         let wanted = |protocol: &str| filter.wants_protocol(protocol);
-        let mut rows = connections.rows(since, wanted);
+        let mut rows = match since {
+            None => connections.rows(wanted),
+            Some(since) => connections.counts(since, wanted),
+        };
         rows.iter_mut().for_each(|row| names.dress(row));
         let used = |processes: &mut dyn Iterator<Item = u32>| self.cpu.used(processes);
-        (rows, connections.listener_rows(since, monotonic(), wanted, used))
+        (rows, connections.listener_rows(since.unwrap_or(0), monotonic(), wanted, used))
     }
 
     /// Reads what the kernel half says of listeners, and what else is to be known of them.
@@ -167,15 +172,16 @@ impl Capture {
         pipeline.name_listeners();
     }
 
-    /// The last look at listeners: what is being found out of them is waited for.
+    /// The last look at listeners: what is being found out of them is waited for, but not for ever.
     fn last_look_at_listeners(&mut self) {
         self.look_at_listeners();
+        let until = Instant::now() + OWNERS_WAIT;
         let connections = &mut self.pipeline.connections;
-        connections.owners(&self.owners.wait(Instant::now()));
+        connections.owners(&self.owners.wait(Instant::now(), until));
         if connections.wants_owners() {
             self.owners.search(Instant::now());
             connections.asked_for_owners();
-            connections.owners(&self.owners.wait(Instant::now()));
+            connections.owners(&self.owners.wait(Instant::now(), until));
         }
         self.pipeline.name_listeners();
     }
@@ -189,7 +195,8 @@ impl Capture {
         }
         self.next_verdict = now + JUDGE_EVERY;
         let event_loops = self.lookout.recent(JUDGED, &mut self.pipeline, &self.clock);
-        let (connections, listeners) = self.connections(monotonic().saturating_sub(JUDGED.as_nanos() as u64));
+        let since = monotonic().saturating_sub(JUDGED.as_nanos() as u64);
+        let (connections, listeners) = self.connections(Some(since));
         let nothing = event_loops.is_empty() && connections.is_empty() && listeners.is_empty();
         if nothing && self.active.is_empty() {
             return Vec::new();
@@ -262,7 +269,7 @@ impl Capture {
         namespaces.each_unix(|inode| left.see_unix(inode));
         left.overflows(&self.overflows_before, namespaces.overflows());
         self.pipeline.connections.left(&left);
-        let (mut connections, listeners) = self.connections(0);
+        let (mut connections, listeners) = self.connections(None);
         let http = self.pipeline.aggregator.http_rows();
         handshake::shares(&mut connections, &http);
         let told = self.pipeline.told();

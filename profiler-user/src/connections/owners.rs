@@ -2,7 +2,8 @@
 //! a thread of its own does it, one search at a time, so that nobody waits for it.
 
 use std::path::{Path, PathBuf};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -22,7 +23,8 @@ type Found = (Vec<Listening>, Duration);
 #[derive(Debug)]
 pub struct Owners {
     proc_root: PathBuf,
-    under_way: Option<JoinHandle<Found>>,
+    /// A thread that is never joined: one that reads of a process which hangs may not end.
+    under_way: Option<Receiver<Found>>,
     next: Instant,
 }
 
@@ -37,35 +39,49 @@ impl Owners {
         self.under_way.is_none() && now >= self.next
     }
 
-    /// Begins a search.
+    /// Begins a search, unless one is under way.
     pub fn search(&mut self, now: Instant) {
+        if self.under_way.is_some() {
+            return;
+        }
         self.next = now + EVERY;
         let root = self.proc_root.clone();
+        let (found, under_way) = mpsc::channel();
         let search = move || {
             let before = thread_cpu();
             let listening = Namespaces::find(&root).listening();
-            (listening, thread_cpu().saturating_sub(before))
+            // Nobody may be there to take it any more.
+            let _ = found.send((listening, thread_cpu().saturating_sub(before)));
         };
         match thread::Builder::new().name("owners".into()).spawn(search) {
-            Ok(thread) => self.under_way = Some(thread),
+            Ok(_) => self.under_way = Some(under_way),
             Err(e) => debug!("nobody looks for the owners of listening sockets: {e}"),
         }
     }
 
     /// What a search has found that is over by now.
     pub fn take(&mut self, now: Instant) -> Vec<Listening> {
-        let over = self.under_way.take_if(|thread| thread.is_finished());
-        over.map_or_else(Vec::new, |thread| self.found(thread, now))
+        let Some(under_way) = &self.under_way else { return Vec::new() };
+        match under_way.try_recv() {
+            Err(TryRecvError::Empty) => Vec::new(),
+            Err(TryRecvError::Disconnected) => self.over(None, now),
+            Ok(found) => self.over(Some(found), now),
+        }
     }
 
-    /// The same, and waits for one that is under way.
-    pub fn wait(&mut self, now: Instant) -> Vec<Listening> {
-        let last = self.under_way.take();
-        last.map_or_else(Vec::new, |thread| self.found(thread, now))
+    /// The same, and waits for one that is under way, up to `until`.
+    pub fn wait(&mut self, now: Instant, until: Instant) -> Vec<Listening> {
+        let Some(under_way) = &self.under_way else { return Vec::new() };
+        match under_way.recv_timeout(until.saturating_duration_since(now)) {
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+            Err(RecvTimeoutError::Disconnected) => self.over(None, now),
+            Ok(found) => self.over(Some(found), now),
+        }
     }
 
-    fn found(&mut self, thread: JoinHandle<Found>, now: Instant) -> Vec<Listening> {
-        let Ok((listening, took)) = thread.join() else { return Vec::new() };
+    fn over(&mut self, found: Option<Found>, now: Instant) -> Vec<Listening> {
+        self.under_way = None;
+        let Some((listening, took)) = found else { return Vec::new() };
         self.next = self.next.max(now + took * SHARE);
         listening
     }
@@ -83,6 +99,8 @@ mod tests {
 
     const PROCESSES: u64 = 200;
     const OF_EACH: u64 = 10;
+    /// More than any search takes.
+    const LONG: Duration = Duration::from_secs(3_600);
 
     /// A `/proc` of processes with sockets, and one file of their namespace's Unix sockets that nobody has written yet: who
     /// reads it waits.
@@ -123,7 +141,7 @@ mod tests {
         // It cannot be over.
         assert!(owners.take(now).is_empty() && !owners.may_search(now + 2 * EVERY));
         fs::write(proc.path().join("net/unix"), lines()).unwrap();
-        let found = owners.wait(now);
+        let found = owners.wait(now, now + LONG);
         assert_eq!(found.len() as u64, PROCESSES);
         for listening in found {
             let pid = listening.pid.unwrap();
@@ -132,15 +150,40 @@ mod tests {
         }
         assert!(!owners.may_search(now), "it was just now");
         assert!(owners.may_search(now + Duration::from_secs(3_600)));
-        assert!(owners.wait(now).is_empty(), "found once");
+        assert!(owners.wait(now, now + LONG).is_empty(), "found once");
+    }
+
+    #[test]
+    fn a_search_that_hangs_is_given_up_and_may_be_taken_later() {
+        let proc = processes();
+        let mut owners = Owners::new(proc.path());
+        let now = Instant::now();
+        owners.search(now);
+        assert!(owners.wait(now, now + Duration::from_millis(1)).is_empty());
+        owners.search(now);
+        fs::write(proc.path().join("net/unix"), lines()).unwrap();
+        assert_eq!(owners.wait(now, now + LONG).len() as u64, PROCESSES);
+    }
+
+    #[test]
+    fn a_search_that_has_failed_is_over() {
+        let mut owners = Owners::new(Path::new("/nonexistent"));
+        let now = Instant::now();
+        for wait in [false, true] {
+            owners.under_way = Some(mpsc::channel().1);
+            let found = if wait { owners.wait(now, now + LONG) } else { owners.take(now) };
+            assert!(found.is_empty() && owners.may_search(now));
+        }
     }
 
     #[test]
     fn the_longer_it_takes_the_less_often() {
         let mut owners = Owners::new(Path::new("/nonexistent"));
         let now = Instant::now();
-        owners.under_way = Some(thread::spawn(|| (Vec::new(), Duration::from_secs(1))));
-        owners.wait(now);
+        let (found, under_way) = mpsc::channel();
+        found.send((Vec::new(), Duration::from_secs(1))).unwrap();
+        owners.under_way = Some(under_way);
+        owners.take(now);
         assert!(!owners.may_search(now + Duration::from_secs(49)));
         assert!(owners.may_search(now + Duration::from_secs(51)));
     }

@@ -54,6 +54,10 @@ impl Key {
             Place::Overflow => OVERFLOW.to_owned(),
         }
     }
+
+    fn names(&self, row: ConnectionRow) -> ConnectionRow {
+        named(&self.service, self.role, self.peer(), self.netns, row)
+    }
 }
 
 impl Rows {
@@ -96,12 +100,10 @@ impl Rows {
         self.rows.iter_mut().map(|(key, row)| (&*key, row))
     }
 
-    /// The rows in which something was seen since `since`, as the report has them: those that look the same in one, the
-    /// most connections first.
-    pub(super) fn report(&self, since: u64, wanted: impl Fn(Protocol) -> bool) -> Vec<ConnectionRow> {
+    /// The rows as the report has them: those that look the same in one, the most connections first.
+    pub(super) fn report(&self, wanted: impl Fn(Protocol) -> bool) -> Vec<ConnectionRow> {
         let mut shown: FxHashMap<(&str, Role, String, Protocol, u32), Row> = FxHashMap::default();
-        let rows = self.rows.iter().filter(|(_, row)| row.touched >= since && !row.is_empty());
-        for (key, row) in rows.filter(|(_, row)| wanted(row.spoken.protocol())) {
+        for (key, row) in self.shown(wanted) {
             let same = (&*key.service, key.role, key.peer(), row.spoken.protocol(), key.netns);
             match shown.entry(same) {
                 std::collections::hash_map::Entry::Occupied(mut found) => found.get_mut().merge(row),
@@ -110,9 +112,9 @@ impl Rows {
                 }
             }
         }
-        let rows = shown
-            .into_iter()
-            .map(|((service, role, peer, _, netns), row)| named(service, role, peer, netns, &row));
+        let rows = shown.into_iter().map(|((service, role, peer, _, netns), row)| {
+            named(service, role, peer, netns, row.report(role == Role::Client))
+        });
         let mut rows: Vec<_> = rows.collect();
         let total =
             |row: &ConnectionRow| row.established + row.preexisting + row.failed.values().sum::<u64>();
@@ -123,18 +125,28 @@ impl Rows {
         rows
     }
 
+    /// Those in which something was seen since `since`, in any order, and of each what is had at once ([`Row::counts`]):
+    /// it is asked for once a second.
+    pub(super) fn counts(&self, since: u64, wanted: impl Fn(Protocol) -> bool) -> Vec<ConnectionRow> {
+        let rows = self.shown(wanted).filter(|(_, row)| row.touched >= since);
+        rows.map(|(key, row)| key.names(row.counts(key.role == Role::Client))).collect()
+    }
+
     /// The rows with their histograms, for metrics: those that look the same apart.
     pub(super) fn series(&self, wanted: impl Fn(Protocol) -> bool) -> impl Iterator<Item = Series> {
-        let rows = self.rows.iter().filter(move |(_, row)| !row.is_empty() && wanted(row.spoken.protocol()));
-        rows.map(|(key, row)| Series::Connection {
-            row: Box::new(named(&key.service, key.role, key.peer(), key.netns, row)),
+        self.shown(wanted).map(|(key, row)| Series::Connection {
+            row: Box::new(key.names(row.report(key.role == Role::Client))),
             buckets: Box::new(row.buckets()),
         })
     }
+
+    fn shown(&self, wanted: impl Fn(Protocol) -> bool) -> impl Iterator<Item = &(Key, Row)> {
+        self.rows.iter().filter(move |(_, row)| !row.is_empty() && wanted(row.spoken.protocol()))
+    }
 }
 
-fn named(service: &str, role: Role, peer: String, netns: u32, row: &Row) -> ConnectionRow {
-    ConnectionRow { service: service.to_owned(), role, peer, netns, ..row.report(role == Role::Client) }
+fn named(service: &str, role: Role, peer: String, netns: u32, row: ConnectionRow) -> ConnectionRow {
+    ConnectionRow { service: service.to_owned(), role, peer, netns, ..row }
 }
 
 #[cfg(test)]
@@ -164,9 +176,29 @@ mod tests {
         open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1001", 1));
         open(&mut rows, server("10.0.0.1:81", "10.0.0.9:1002", 1));
         open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1000", 2));
-        let shown = rows.report(0, |_| true);
+        let shown = rows.report(|_| true);
         let seen: Vec<_> = shown.iter().map(|r| (r.peer.as_str(), r.netns, r.established)).collect();
         assert_eq!(seen, [("10.0.0.9", 1, 3), ("10.0.0.9", 2, 1)]);
+    }
+
+    /// As they are while it goes on: those that look the same sum up to the report's one.
+    #[test]
+    fn counts_of_what_was_seen_lately() {
+        let mut rows = Rows::default();
+        let key = |port: &str| server(&format!("10.0.0.1:{port}"), "10.0.0.9:1000", 1);
+        for (n, port) in ["80", "81", "82"].iter().enumerate() {
+            let number = open(&mut rows, key(port));
+            let row = rows.get(number).unwrap();
+            row.touched = n as u64;
+            row.now.waiting = 1;
+            row.exchanged((1, 1), 0, 10);
+        }
+        let counts = rows.counts(1, |_| true);
+        let of = |row: &ConnectionRow| (row.peer.clone(), row.netns, row.established, row.waiting);
+        assert_eq!(counts.iter().map(of).collect::<Vec<_>>(), vec![("10.0.0.9".to_owned(), 1, 1, 1); 2]);
+        let whole = rows.report(|_| true);
+        assert_eq!(whole.iter().map(of).collect::<Vec<_>>(), [("10.0.0.9".to_owned(), 1, 3, 3)]);
+        assert_eq!((whole[0].ceiling, counts[0].ceiling), (1, 0), "not worked out");
     }
 
     #[test]
@@ -197,10 +229,10 @@ mod tests {
         open(&mut rows, server("10.0.0.1:80", "10.0.0.9:1000", 1));
         let mysql = open(&mut rows, server("10.0.0.1:3306", "10.0.0.9:1000", 1));
         rows.get(mysql).unwrap().spoken.note(Protocol::Unknown, Protocol::Mysql);
-        let mut shown: Vec<_> = rows.report(0, |_| true).into_iter().map(|r| r.protocol).collect();
+        let mut shown: Vec<_> = rows.report(|_| true).into_iter().map(|r| r.protocol).collect();
         shown.sort_unstable();
         assert_eq!(shown, ["mysql", "unknown"]);
-        assert_eq!(rows.report(0, |p| p == Protocol::Mysql).len(), 1);
+        assert_eq!(rows.report(|p| p == Protocol::Mysql).len(), 1);
     }
 
     #[test]
@@ -211,7 +243,7 @@ mod tests {
             open(&mut rows, server("10.0.0.1:80", &format!("{peer}:1000"), 1));
         }
         assert_eq!(rows.rows.len(), MAX_ROWS + 1);
-        let shown = rows.report(0, |_| true);
+        let shown = rows.report(|_| true);
         assert_eq!((shown[0].peer.as_str(), shown[0].established), (OVERFLOW, 2 * MAX_ROWS as u64));
         assert_eq!(shown.iter().map(|row| row.established).sum::<u64>(), 3 * MAX_ROWS as u64);
     }
@@ -220,6 +252,6 @@ mod tests {
     fn an_empty_row_is_not_shown() {
         let mut rows = Rows::default();
         rows.number(server("10.0.0.1:80", "10.0.0.9:1000", 1));
-        assert!(rows.report(0, |_| true).is_empty());
+        assert!(rows.report(|_| true).is_empty());
     }
 }

@@ -3,7 +3,6 @@
 
 use rustc_hash::FxHashMap;
 
-use super::DEADLOCK;
 use super::address::Ends;
 use super::held::Idle;
 use super::protocol::Protocol;
@@ -16,6 +15,9 @@ pub(super) type Id = (u64, u64);
 
 /// Surveys that may miss a connection before it counts as gone: four a second.
 const PATIENCE: u32 = 16;
+/// A MySQL command that ends an open transaction though the server's error has no flags to say so: deadlock
+/// (`ER_LOCK_DEADLOCK`), which rolls all of it back.
+const DEADLOCK: u16 = 1213;
 
 /// When a connection began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +91,8 @@ impl Entry {
     }
 
     /// Notes whether a command has left a transaction open. Returns that the session had been idle in one before it, and
-    /// up to when, ns.
-    pub(super) fn transaction(&mut self, exchange: &Exchange) -> Option<(Idle, u64)> {
+    /// up to when, ns, where that is known.
+    pub(super) fn transaction(&mut self, exchange: &Exchange) -> Option<(Idle, Option<u64>)> {
         let Call::Mysql(call) = &exchange.call else { return None };
         if exchange.role != Role::Client {
             return None;
@@ -104,7 +106,7 @@ impl Entry {
         let (since, start) = (exchange.times.last, exchange.times.start);
         let command = Command { pid: exchange.pid, tid: exchange.tid, at: start.unwrap_or(since) };
         self.in_transaction = open.then_some(Idle { since, command });
-        Some((before?, start?))
+        Some((before?, start))
     }
 
     /// The session is idle in an open transaction; None while a command is under way.

@@ -169,7 +169,7 @@ pub fn judge(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
 }
 
 /// Applies those that are on to what is known of a recording that goes on: its loops with the stalls of the last while,
-/// its connections and listeners as they are.
+/// its connections (their counts alone) and listeners as they are.
 pub fn judge_live(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
     apply(thresholds, |rule, verdict| rule.judge_live(facts, thresholds, verdict))
 }

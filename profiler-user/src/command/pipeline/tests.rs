@@ -53,7 +53,7 @@ fn names_of_failed_connects_do_not_displace_those_of_connections() {
         assert_eq!(&*pipeline.parser.unix_name(sk, 7), "");
     }
     assert_eq!(&*pipeline.parser.unix_name(1, 7), "unix:/run/db.sock");
-    let rows = pipeline.connections.rows(0, |_| true);
+    let rows = pipeline.connections.rows(|_| true);
     let failed = rows.iter().find(|row| row.peer == "unix:/run/gone.sock").unwrap();
     assert_eq!((failed.failed["ECONNREFUSED"], failed.attempted), (39_998, 39_998));
 }
