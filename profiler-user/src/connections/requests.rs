@@ -6,6 +6,8 @@
 //! request. Where a thread works on several, or requests are read by one thread and worked on by others, it is only
 //! known if there is no other request at that instant.
 
+mod tally;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::exchange::{Call, Exchange, HttpCall};
 use crate::report::Role;
+use tally::{Cover, Tally};
 
 /// Processes known at the most, the last finished requests kept of each, and its threads that read some.
 const MOST_PROCESSES: usize = 256;
@@ -20,6 +23,9 @@ const MOST_DONE: usize = 512;
 const MOST_READERS: usize = 4_096;
 /// Requests under way that one survey may name.
 const MOST_UNDER_WAY: usize = 4_096;
+
+/// The thread that read a request, and its begin, ns.
+pub(super) type Id = (u32, u64);
 
 /// How far a request had come when last looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +43,7 @@ pub(super) struct Sender {
     /// Method and route.
     pub(super) route: Arc<str>,
     pub(super) end: End,
-    /// The thread that read it, and its begin, ns.
-    pub(super) id: (u32, u64),
+    pub(super) id: Id,
 }
 
 /// What is known of a command's request.
@@ -76,6 +81,10 @@ struct Span {
 #[derive(Debug, Default)]
 struct Process {
     done: VecDeque<Span>,
+    /// How those ended.
+    ends: FxHashMap<Id, End>,
+    /// Those of this survey. They may have ended since.
+    under_way: FxHashMap<Id, Span>,
     /// Requests that ended up to here may be missing.
     forgotten: u64,
     /// Threads that have read requests, and when the last of each ended.
@@ -89,7 +98,8 @@ struct Process {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     processes: FxHashMap<u32, Process>,
-    under_way: Vec<(u32, Span)>,
+    /// Requests under way that this survey has named, of all processes.
+    named: usize,
     /// Processes whose requests under way are wanted, in this survey and in the next.
     wanted: FxHashSet<u32>,
     wanted_next: FxHashSet<u32>,
@@ -133,13 +143,14 @@ impl Requests {
 
     /// A survey begins.
     pub(super) fn survey(&mut self) {
-        self.under_way.clear();
+        self.processes.values_mut().for_each(|process| process.under_way.clear());
+        self.named = 0;
         self.wanted = std::mem::take(&mut self.wanted_next);
     }
 
     /// Whether requests of this process that are under way are to be told of in this survey.
     pub(super) fn wants(&self, pid: u32) -> bool {
-        self.wanted.contains(&pid) && self.under_way.len() < MOST_UNDER_WAY
+        self.wanted.contains(&pid) && self.named < MOST_UNDER_WAY
     }
 
     /// The same from the next survey on.
@@ -149,46 +160,25 @@ impl Requests {
 
     /// A request that is under way.
     pub(super) fn under_way(&mut self, pid: u32, tid: u32, start: u64, call: &HttpCall) {
-        self.under_way.push((pid, Span::new(tid, start, u64::MAX, End::UnderWay, call)));
+        self.named += 1;
+        if let Some(process) = self.processes.get_mut(&pid) {
+            let span = Span::new(tid, start, u64::MAX, End::UnderWay, call);
+            process.under_way.insert(span.id(), span);
+        }
     }
 
-    /// The request that a command was sent for.
-    pub(super) fn sender(&self, command: Command) -> Found {
-        let Command { pid, tid, at } = command;
-        let Some(process) = self.processes.get(&pid).filter(|process| at > process.forgotten) else {
-            return Found::Forgotten;
-        };
-        if !self.wanted.contains(&pid) || self.under_way.len() >= MOST_UNDER_WAY {
-            return Found::Forgotten;
-        }
-        let is_then = |span: &&Span| span.start <= at && at <= span.last;
-        let mut spans: Vec<&Span> = process.done.iter().filter(is_then).collect();
-        let done = spans.len();
-        for (_, span) in self.under_way.iter().filter(|(whose, span)| *whose == pid && is_then(&span)) {
-            // It may have ended since the survey.
-            if !spans[..done].iter().any(|done| done.id() == span.id()) {
-                spans.push(span);
-            }
-        }
-        let alone = spans.len() == 1;
-        let mut own = spans.iter().filter(|span| span.tid == tid);
-        match (own.next(), own.next(), spans.first()) {
-            (_, _, None) => Found::Nobody,
-            (Some(span), None, _) if alone || !process.is_shared => Found::One(span.sender()),
-            // Who reads requests does not work on them.
-            (None, _, Some(span)) if alone && !process.reader_sends => Found::One(span.sender()),
-            _ => Found::Several,
+    /// The request that each of these commands of one process was sent for.
+    pub(super) fn senders(&self, pid: u32, commands: &[Command]) -> Vec<Found> {
+        match self.processes.get(&pid).filter(|_| self.wants(pid)) {
+            Some(process) => process.senders(commands),
+            None => vec![Found::Forgotten; commands.len()],
         }
     }
 
     /// How far a request of this process has come that was under way; None where that is not known any more.
-    pub(super) fn end(&self, pid: u32, id: (u32, u64)) -> Option<End> {
-        let done = self.processes.get(&pid)?.done.iter().rev().find(|span| span.id() == id);
-        let under_way = || {
-            let mut under_way = self.under_way.iter().filter(|(whose, _)| *whose == pid);
-            under_way.find(|(_, span)| span.id() == id).map(|(_, span)| span)
-        };
-        Some(done.or_else(under_way)?.end)
+    pub(super) fn end(&self, pid: u32, id: Id) -> Option<End> {
+        let process = self.processes.get(&pid)?;
+        process.ends.get(&id).copied().or_else(|| process.under_way.get(&id).map(|span| span.end))
     }
 }
 
@@ -202,9 +192,46 @@ impl Process {
         if self.done.len() >= MOST_DONE
             && let Some(oldest) = self.done.pop_front()
         {
+            self.ends.remove(&oldest.id());
             self.forgotten = self.forgotten.max(oldest.last);
         }
+        self.ends.insert(span.id(), span.end);
         self.done.push_back(span);
+    }
+
+    fn senders(&self, commands: &[Command]) -> Vec<Found> {
+        let under_way = self.under_way.values().filter(|span| !self.ends.contains_key(&span.id()));
+        let spans: Vec<&Span> = self.done.iter().chain(under_way).collect();
+        let all = Tally::new(
+            commands.iter().map(|command| command.at).collect(),
+            spans.iter().map(|span| (span.start, span.last)),
+        );
+        // The same for each thread: instants and spans of others come before or after.
+        let own = Tally::new(
+            commands.iter().map(|command| (command.tid, command.at)).collect(),
+            spans.iter().map(|span| ((span.tid, span.start), (span.tid, span.last))),
+        );
+        let found = commands.iter().map(|command| {
+            let Command { tid, at, .. } = *command;
+            if at <= self.forgotten {
+                Found::Forgotten
+            } else {
+                self.judge(own.at((tid, at)), all.at(at), &spans)
+            }
+        });
+        found.collect()
+    }
+
+    /// Whose a command is: `own` are the requests at its instant that its thread has read, `all` are those of all threads.
+    fn judge(&self, own: Cover, all: Cover, spans: &[&Span]) -> Found {
+        match (own, all) {
+            (_, Cover::Nobody) => Found::Nobody,
+            (Cover::One(place), Cover::One(_)) => Found::One(spans[place].sender()),
+            (Cover::One(place), Cover::Several) if !self.is_shared => Found::One(spans[place].sender()),
+            // Who reads requests does not work on them.
+            (Cover::Nobody, Cover::One(place)) if !self.reader_sends => Found::One(spans[place].sender()),
+            _ => Found::Several,
+        }
     }
 }
 
@@ -213,7 +240,7 @@ impl Span {
         Self { tid, start, last, end, method: call.method.clone(), route: call.route.clone() }
     }
 
-    fn id(&self) -> (u32, u64) {
+    fn id(&self) -> Id {
         (self.tid, self.start)
     }
 
@@ -279,7 +306,8 @@ mod tests {
     }
 
     fn sender(requests: &Requests, tid: u32, at: u64) -> Found {
-        requests.sender(Command { pid: PID, tid, at })
+        let mut found = requests.senders(PID, &[Command { pid: PID, tid, at }]);
+        found.remove(0)
     }
 
     fn one(route: &str, end: End) -> Option<(String, End)> {
@@ -301,7 +329,8 @@ mod tests {
         served(&mut requests, 1, 30, 40, "/b");
         assert_eq!(known(&requests, 1, 35), one("/b", End::Answered(40)));
         assert_eq!(sender(&requests, 1, 25), Found::Nobody, "work of its own");
-        assert_eq!(requests.sender(Command { pid: 7, tid: 1, at: 35 }), Found::Forgotten, "another process");
+        let another = Command { pid: 7, tid: 1, at: 35 };
+        assert_eq!(requests.senders(7, &[another; 2]), vec![Found::Forgotten; 2], "another process");
     }
 
     #[test]
@@ -336,6 +365,25 @@ mod tests {
         let call = Call::Mysql(MysqlCall::default());
         requests.finished(&exchange(Role::Client, 9, 16, 17, call));
         assert_eq!(sender(&requests, 1, 15), Found::Several);
+    }
+
+    #[test]
+    fn many_commands_at_once() {
+        let mut requests = client(5);
+        served(&mut requests, 1, 10, 20, "/a");
+        served(&mut requests, 2, 12, 18, "/b");
+        requests.under_way(PID, 3, 30, &http("/c"));
+        let commands = [(3, 31), (1, 13), (2, 13), (3, 25), (1, 13), (4, 13), (1, 4)];
+        let commands = commands.map(|(tid, at)| Command { pid: PID, tid, at });
+        let found: Vec<_> = requests.senders(PID, &commands);
+        let one_by_one: Vec<_> = commands.map(|command| sender(&requests, command.tid, command.at)).into();
+        assert_eq!(found, one_by_one);
+        let named = |found: &Found| match found {
+            Found::One(sender) => sender.route.to_string(),
+            other => format!("{other:?}"),
+        };
+        let named: Vec<_> = found.iter().map(named).collect();
+        assert_eq!(named, ["GET /c", "GET /a", "GET /b", "Nobody", "GET /a", "Several", "Forgotten"]);
     }
 
     #[test]
