@@ -64,11 +64,12 @@ impl Held {
         }
     }
 
-    /// The session has sent its next command, at `until`.
-    pub(super) fn over(&mut self, id: Id, idle: Idle, until: u64) -> Transaction {
+    /// The session has sent its next command.
+    pub(super) fn over(&mut self, id: Id, idle: Idle, next: Command) -> Transaction {
+        self.requests.goes_on(idle.command, next);
         // One that no survey has seen has no sender: not all requests of its time are known.
         self.follow(id, idle.command);
-        Transaction::new(idle.since, until, self.senders.remove(&id).as_ref())
+        Transaction::new(idle.since, next.at, self.senders.remove(&id).as_ref())
     }
 
     /// The connection has ended.
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(survey(&mut held, false), Some(End::Answered(5_000)));
         (0..2_000).for_each(|n| held.requests.finished(&http(2, 6_000 + n, 6_000 + n)));
         assert_eq!(survey(&mut held, false), Some(End::Answered(5_000)));
-        let over = held.over(id, Idle { since: 13, command }, 8_000);
+        let over = held.over(id, Idle { since: 13, command }, Command { at: 8_000, ..command });
         assert_eq!((over.route.as_deref(), over.after_response), (Some("POST /a"), Some(3_000)));
         assert!(held.senders.is_empty());
     }

@@ -342,7 +342,7 @@ impl Connections {
         let is_sign_in = matches!(&exchange.call, Call::Mysql(MysqlCall { command: "handshake", .. }));
         let idle_in_transaction = entry.transaction(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
-        let transaction = idle_in_transaction.map(|(idle, until)| self.held.over(key, idle, until));
+        let transaction = idle_in_transaction.map(|(idle, next)| self.held.over(key, idle, next));
         if let Some(found) = self.touch(row, exchange.times.last) {
             found.exchanges += u64::from(!is_sign_in && exchange.transport_error.is_none());
             if let Some(transaction) = transaction {
@@ -361,6 +361,11 @@ impl Connections {
                 listener.answered((exchange.pid, exchange.tid), &exchange.times, failed);
             }
         }
+    }
+
+    /// Requests of this process move between its threads: who sends a command does not tell for which one.
+    pub fn requests_move(&mut self, pid: u32) {
+        self.held.requests.moves(pid);
     }
 
     /// It was taken for the other side's.

@@ -3,8 +3,8 @@
 //! there is only one. Pure, and bounded: processes, and requests of each.
 //!
 //! A process may work on several requests at a time. Where each thread works on one, a command is of its thread's
-//! request. Where a thread works on several, or requests are read by one thread and worked on by others, it is only
-//! known if there is no other request at that instant.
+//! request. Where a thread works on several, or requests are read by one thread and worked on by others, or move between
+//! threads, it is only known if there is no other request at that instant.
 
 mod tally;
 
@@ -93,6 +93,8 @@ struct Process {
     is_shared: bool,
     /// One of them has sent a command itself.
     reader_sends: bool,
+    /// Requests go on in other threads than they began in: who sends a command says nothing.
+    moves: bool,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +139,23 @@ impl Requests {
         process.reader_sends |= process.readers.contains_key(&tid);
     }
 
+    /// Requests of this process move between its threads.
+    pub(super) fn moves(&mut self, pid: u32) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.moves = true;
+        }
+    }
+
+    /// `next` goes on in the transaction that `before` was a command of. If another thread has sent it while the one
+    /// before is still at its own request, the request has moved: who works on one keeps its session until it is over.
+    pub(super) fn goes_on(&mut self, before: Command, next: Command) {
+        let Some(process) = self.processes.get_mut(&before.pid).filter(|_| before.pid == next.pid) else {
+            return;
+        };
+        let is_at_work = process.readers.get(&before.tid).is_some_and(|last| *last < before.at);
+        process.moves |= next.tid != before.tid && is_at_work && before.at > process.forgotten;
+    }
+
     pub(super) fn exited(&mut self, pid: u32) {
         self.processes.remove(&pid);
     }
@@ -163,6 +182,7 @@ impl Requests {
         self.named += 1;
         if let Some(process) = self.processes.get_mut(&pid) {
             let span = Span::new(tid, start, u64::MAX, End::UnderWay, call);
+            process.readers.entry(tid).or_insert(0);
             process.under_way.insert(span.id(), span);
         }
     }
@@ -200,7 +220,15 @@ impl Process {
     }
 
     fn senders(&self, commands: &[Command]) -> Vec<Found> {
-        let under_way = self.under_way.values().filter(|span| !self.ends.contains_key(&span.id()));
+        let under_way: Vec<&Span> =
+            self.under_way.values().filter(|span| !self.ends.contains_key(&span.id())).collect();
+        // Of a thread that has read another before one was over it is not known yet.
+        let mut at_work = FxHashSet::default();
+        let is_shared = self.is_shared
+            || under_way.iter().any(|span| {
+                let last = self.readers.get(&span.tid).copied().unwrap_or_default();
+                span.start < last || !at_work.insert(span.tid)
+            });
         let spans: Vec<&Span> = self.done.iter().chain(under_way).collect();
         let all = Tally::new(
             commands.iter().map(|command| command.at).collect(),
@@ -214,23 +242,27 @@ impl Process {
         let found = commands.iter().map(|command| {
             let Command { tid, at, .. } = *command;
             if at <= self.forgotten {
-                Found::Forgotten
-            } else {
-                self.judge(own.at((tid, at)), all.at(at), &spans)
+                return Found::Forgotten;
+            }
+            match self.judge(own.at((tid, at)), all.at(at), is_shared) {
+                Cover::Nobody => Found::Nobody,
+                Cover::One(place) => Found::One(spans[place].sender()),
+                Cover::Several => Found::Several,
             }
         });
         found.collect()
     }
 
     /// Whose a command is: `own` are the requests at its instant that its thread has read, `all` are those of all threads.
-    fn judge(&self, own: Cover, all: Cover, spans: &[&Span]) -> Found {
+    fn judge(&self, own: Cover, all: Cover, is_shared: bool) -> Cover {
         match (own, all) {
-            (_, Cover::Nobody) => Found::Nobody,
-            (Cover::One(place), Cover::One(_)) => Found::One(spans[place].sender()),
-            (Cover::One(place), Cover::Several) if !self.is_shared => Found::One(spans[place].sender()),
+            (_, Cover::Nobody) => Cover::Nobody,
+            (_, Cover::One(_)) if self.moves => all,
+            (Cover::One(_), Cover::One(_)) => all,
+            (Cover::One(_), Cover::Several) if !self.moves && !is_shared => own,
             // Who reads requests does not work on them.
-            (Cover::Nobody, Cover::One(place)) if !self.reader_sends => Found::One(spans[place].sender()),
-            _ => Found::Several,
+            (Cover::Nobody, Cover::One(_)) if !self.reader_sends => all,
+            _ => Cover::Several,
         }
     }
 }
@@ -365,6 +397,59 @@ mod tests {
         let call = Call::Mysql(MysqlCall::default());
         requests.finished(&exchange(Role::Client, 9, 16, 17, call));
         assert_eq!(sender(&requests, 1, 15), Found::Several);
+    }
+
+    /// The thread that has read a request goes on to the next while another works on the first.
+    #[test]
+    fn a_thread_that_reads_another_before_the_first_is_over() {
+        let mut requests = client(5);
+        served(&mut requests, 9, 10, 60, "/c");
+        requests.under_way(PID, 1, 30, &http("/b"));
+        assert_eq!(known(&requests, 1, 35), one("/b", End::UnderWay));
+        served(&mut requests, 1, 10, 20, "/a");
+        assert_eq!(known(&requests, 1, 35), one("/b", End::UnderWay), "one after the other");
+        served(&mut requests, 1, 21, 32, "/a");
+        assert_eq!(sender(&requests, 1, 35), Found::Several, "the first was not over");
+        let mut requests = client(5);
+        requests.under_way(PID, 1, 30, &http("/a"));
+        requests.under_way(PID, 2, 30, &http("/b"));
+        assert_eq!(known(&requests, 1, 35), one("/a", End::UnderWay));
+        requests.under_way(PID, 1, 40, &http("/c"));
+        assert_eq!(sender(&requests, 1, 35), Found::Several, "nor is the first of these");
+    }
+
+    #[test]
+    fn requests_that_move_between_threads() {
+        let mut requests = client(5);
+        served(&mut requests, 1, 10, 20, "/a");
+        served(&mut requests, 2, 15, 30, "/b");
+        assert_eq!(known(&requests, 1, 17), one("/a", End::Answered(20)));
+        requests.moves(PID);
+        requests.moves(7);
+        assert_eq!(sender(&requests, 1, 17), Found::Several, "whoever has sent it");
+        assert_eq!(known(&requests, 1, 25), one("/b", End::Answered(30)), "the only one");
+    }
+
+    /// What a thread has begun another goes on with.
+    #[test]
+    fn transactions_that_move_between_threads() {
+        let command = |tid, at| Command { pid: PID, tid, at };
+        let moves = |before: Command, next: Command| {
+            let mut requests = client(5);
+            served(&mut requests, 1, 10, 20, "/a");
+            served(&mut requests, 2, 12, 40, "/b");
+            requests.goes_on(before, next);
+            sender(&requests, 1, 17) == Found::Several
+        };
+        assert!(moves(command(1, 25), command(2, 35)), "thread 1 is at another by then");
+        assert!(!moves(command(1, 25), command(1, 35)));
+        assert!(
+            !moves(command(1, 15), command(2, 35)),
+            "its request was over: the session was left as it was"
+        );
+        assert!(!moves(command(3, 25), command(2, 35)), "no thread that reads requests");
+        assert!(!moves(command(1, 3), command(2, 35)), "before we knew its requests");
+        assert!(!moves(command(1, 25), Command { pid: 7, ..command(2, 35) }));
     }
 
     #[test]
