@@ -85,6 +85,8 @@ struct Process {
     ends: FxHashMap<Id, End>,
     /// Those of this survey. They may have ended since.
     under_way: FxHashMap<Id, Span>,
+    /// From when on it has served over a connection that cannot be read and that is still open in this survey, ns.
+    hidden: Option<u64>,
     /// Requests that ended up to here may be missing.
     forgotten: u64,
     /// Threads that have read requests, and when the last of each ended.
@@ -162,7 +164,10 @@ impl Requests {
 
     /// A survey begins.
     pub(super) fn survey(&mut self) {
-        self.processes.values_mut().for_each(|process| process.under_way.clear());
+        for process in self.processes.values_mut() {
+            process.under_way.clear();
+            process.hidden = None;
+        }
         self.named = 0;
         self.wanted = std::mem::take(&mut self.wanted_next);
     }
@@ -184,6 +189,13 @@ impl Requests {
             let span = Span::new(tid, start, u64::MAX, End::UnderWay, call);
             process.readers.entry(tid).or_insert(0);
             process.under_way.insert(span.id(), span);
+        }
+    }
+
+    /// A connection of this process's clients, open since `since`, that may carry requests that we cannot see.
+    pub(super) fn hidden(&mut self, pid: u32, since: u64) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.hidden = Some(process.hidden.map_or(since, |before| before.min(since)));
         }
     }
 
@@ -244,7 +256,12 @@ impl Process {
             if at <= self.forgotten {
                 return Found::Forgotten;
             }
-            match self.judge(own.at((tid, at)), all.at(at), is_shared) {
+            let all = match all.at(at) {
+                // It need not be the only one.
+                Cover::One(_) if self.hidden.is_some_and(|since| since <= at) => Cover::Several,
+                cover => cover,
+            };
+            match self.judge(own.at((tid, at)), all, is_shared) {
                 Cover::Nobody => Found::Nobody,
                 Cover::One(place) => Found::One(spans[place].sender()),
                 Cover::Several => Found::Several,
@@ -450,6 +467,31 @@ mod tests {
         assert!(!moves(command(3, 25), command(2, 35)), "no thread that reads requests");
         assert!(!moves(command(1, 3), command(2, 35)), "before we knew its requests");
         assert!(!moves(command(1, 25), Command { pid: 7, ..command(2, 35) }));
+    }
+
+    #[test]
+    fn requests_that_cannot_be_seen() {
+        let seen = |shared: bool, opened: &[u64]| {
+            let mut requests = client(5);
+            served(&mut requests, 1, 10, 20, "/a");
+            if shared {
+                served(&mut requests, 1, 30, 50, "/b");
+                served(&mut requests, 1, 40, 60, "/c");
+            }
+            opened.iter().for_each(|since| requests.hidden(PID, *since));
+            [1, 2].map(|tid| known(&requests, tid, 15).is_some())
+        };
+        assert_eq!(seen(false, &[]), [true, true]);
+        assert_eq!(seen(false, &[30, 16]), [true, true], "too late");
+        assert_eq!(seen(false, &[16, 15, 30]), [true, false], "what a thread of its own has read is its own");
+        assert_eq!(seen(true, &[]), [true, true]);
+        assert_eq!(seen(true, &[15]), [false, false]);
+        let mut requests = client(5);
+        served(&mut requests, 1, 10, 20, "/a");
+        requests.hidden(PID, 15);
+        requests.want(PID);
+        requests.survey();
+        assert!(known(&requests, 2, 15).is_some(), "closed since");
     }
 
     #[test]
