@@ -195,3 +195,39 @@ fn unix_connections_that_nobody_reads_to_their_end_leave_the_table() -> Result<(
     // Those that are closed count until they are found closed.
     ensure_all(&[client, server], at_once..=MANY)
 }
+
+/// The first byte is there while accept() returns: on one CPU the connection is seen to be accepted, on another one it is
+/// seen to have data, both for the first time.
+#[test]
+fn unix_connections_that_are_written_to_while_they_are_accepted() -> Result<()> {
+    let dir = temp_dir()?;
+    let path = dir.path().join("other.sock");
+    let listener = UnixListener::bind(&path)?;
+    let recording = Recording::start(&[])?;
+    between(
+        || {
+            let mut stream = UnixStream::connect(&path)?;
+            stream.write_all(b"?")?;
+            Ok(stream.read_exact(&mut [0])?)
+        },
+        || {
+            let (mut stream, _) = listener.accept()?;
+            stream.read_exact(&mut [0])?;
+            stream.write_all(b"!")?;
+            // Until the client has closed its end.
+            ensure!(stream.read(&mut [0])? == 0, "it says more");
+            Ok(())
+        },
+    )?;
+    let report = recording.finish()?;
+    ensure!(report.lost().is_empty(), "lost: {:?}", report.lost());
+    let rows =
+        report.rows("connections").of(&[process::id()]).with("peer", format!("unix:{}", path.display()));
+    for role in ["client", "server"] {
+        let row = rows.clone().role(role).only()?;
+        ensure!(number(row, "established") == MANY, "not {MANY}: {row:#}");
+    }
+    let server = rows.role("server").only()?;
+    ensure!(number(server, "closed") == MANY && server["accept_wait"]["count"] == MANY, "{server:#}");
+    Ok(())
+}

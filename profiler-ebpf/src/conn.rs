@@ -76,6 +76,9 @@ pub struct Conn {
     /// First arrival that no read has consumed yet, and the latest that one has, ns.
     pub t_ready: u64,
     pub t_consumed: u64,
+    /// Unix sockets: when the first bytes from here arrived at the other end while that one was not known yet, ns; 0 for
+    /// none.
+    pub t_peer_ready: u64,
     /// Reads and writes.
     pub halves: [Half; 2],
     /// Unix sockets: the inode, to tell a reused address.

@@ -17,7 +17,7 @@ use profiler_ebpf::world::Op;
 use super::config::CFG;
 use super::connection::{self, AF_INET, AF_INET6, AF_UNIX};
 use super::maps::{CONNS, armed};
-use super::memory::{kernel, now, user};
+use super::memory::{now, user};
 use super::syscall::socket_of;
 use super::{life, listener};
 
@@ -77,6 +77,9 @@ pub(crate) fn accepted(listening: u64, ret: i64) {
     if c.record.family == AF_UNIX {
         c.marks |= mark::SYNCED;
         c.life.t_open = opened_by_peer(sk, time);
+        if c.t_ready == 0 {
+            c.t_ready = connection::arrived_before(sk);
+        }
         connection::name_unix(c);
     } else if !known {
         // The handshake was done before we came.
@@ -88,8 +91,7 @@ pub(crate) fn accepted(listening: u64, ret: i64) {
 /// When the client's connect() on a Unix socket returned: before that it is not known to wait.
 #[inline(always)]
 fn opened_by_peer(sk: u64, time: u64) -> u64 {
-    let peer = kernel::<u64>(sk + CFG.unix_peer() as u64).unwrap_or(0);
-    match CONNS.get_ptr(peer) {
+    match CONNS.get_ptr(connection::peer(sk)) {
         // SAFETY: a value of CONNS; a word.
         Some(client) => match unsafe { (*client).life.t_open } {
             0 => time,

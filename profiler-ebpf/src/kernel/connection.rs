@@ -8,7 +8,7 @@ use profiler_ebpf::listener::Listener;
 use profiler_ebpf::record::{Counter, UNIX_PATH, UnixName, kind, proto};
 
 use super::config::CFG;
-use super::maps::{BLANK_CONN, CONNS, RING, UNIX_NAME, count};
+use super::maps::{CONNS, MAKING, NEW_CONN, RING, UNIX_NAME, count};
 use super::memory::{at_most, kernel, now};
 use super::world::wakeup;
 use super::{life, listener};
@@ -97,27 +97,49 @@ pub(crate) fn inode(sk: u64) -> u64 {
     kernel::<u64>(socket + CFG.socket_inode() as u64 + CFG.inode_ino() as u64).unwrap_or(0)
 }
 
-/// The connection at which data arrive. A Unix connection gets its entry here, and a new one when its address was used
-/// before: nothing else tells of its begin. Listeners are told of connections in the same way.
+/// The entry in which an arrival of data is noted, and whether it is that of the end at which they arrive.
+///
+/// A new Unix connection is accepted in one thread while data arrive in another, the sender's: only the one who accepts
+/// makes its entry, and the arrival is noted at the sender's until then. Where that is not known either, both were there
+/// before us. Listeners are told of connections in the same way.
 #[inline(always)]
-pub(crate) fn arriving(sk: u64) -> Option<*mut Conn> {
+pub(crate) fn arriving(sk: u64) -> Option<(*mut Conn, bool)> {
     if let Some(conn) = CONNS.get_ptr_mut(sk) {
         // SAFETY: a value of CONNS.
-        if unsafe { (*conn).record.family } != AF_UNIX {
-            return Some(conn);
+        let c = unsafe { &*conn };
+        if c.record.family != AF_UNIX || c.inode == 0 || c.inode == inode(sk) {
+            return Some((conn, true));
         }
-        return find(sk);
     }
     let (family, state) = family_and_state(sk)?;
     if state == tcp::LISTEN {
         listener::seen(sk, family);
         return None;
     }
+    if family == AF_UNIX {
+        if let Some(sender) = CONNS.get_ptr_mut(peer(sk)) {
+            return Some((sender, false));
+        }
+        return find(sk).map(|conn| (conn, true));
+    }
     // A TCP connection that was there before us.
-    if family != AF_UNIX && state != tcp::ESTABLISHED {
+    if state != tcp::ESTABLISHED {
         return None;
     }
-    made(create(sk, 0, 0))
+    made(create(sk, 0, 0)).map(|conn| (conn, true))
+}
+
+/// When the first bytes for this end of a Unix connection arrived, if that was before it was known.
+#[inline(always)]
+pub(crate) fn arrived_before(sk: u64) -> u64 {
+    // SAFETY: a value of CONNS; a word.
+    CONNS.get_ptr(peer(sk)).map_or(0, |sender| unsafe { (*sender).t_peer_ready })
+}
+
+/// The other end of a Unix connection, 0 where there is none.
+#[inline(always)]
+pub(crate) fn peer(sk: u64) -> u64 {
+    kernel::<u64>(sk + CFG.unix_peer() as u64).unwrap_or(0)
 }
 
 #[inline(always)]
@@ -143,8 +165,9 @@ pub(crate) fn family_and_state(sk: u64) -> Option<(u16, u8)> {
     Some((u16::from_ne_bytes([low, high]), state))
 }
 
-/// Makes the entry, `role` and `marks` as the handshake tells them. Null for what is no stream, or when the table is
-/// full. A function of its own for the stack's sake (512 bytes in all).
+/// Makes the entry, `role` and `marks` as the handshake tells them; one that another CPU has made meanwhile stays as it
+/// is. Null for what is no stream, or when the table is full. A function of its own for the stack's sake (512 bytes in
+/// all).
 #[inline(never)]
 pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
     let none = core::ptr::null_mut();
@@ -152,42 +175,55 @@ pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
     if !is_stream(sk, family) {
         return none;
     }
-    let Some(blank) = BLANK_CONN.get_ptr(0) else { return none };
-    // SAFETY: a valid map value.
-    let blank = unsafe { &*blank };
-    let inserted = CONNS.insert(sk, blank, BPF_NOEXIST as u64);
-    let Some(conn) = CONNS.get_ptr_mut(sk) else {
-        if inserted.is_err() {
-            // Counted once for each connection that opens, and apart for each operation on one without an entry.
-            count(if marks != 0 { Counter::ConnectionTableFull } else { Counter::Untracked });
+    let Some(making) = MAKING.get_ptr_mut(0) else { return none };
+    // SAFETY: a per-CPU word; whoever interrupts leaves it as it was.
+    let level = unsafe { making.read_volatile() };
+    // SAFETY: the same.
+    unsafe { making.write_volatile(level + 1) };
+    let mut inserted = Err(0);
+    if let Some(new) = NEW_CONN.get_ptr_mut(level) {
+        // SAFETY: a per-CPU value, this program's until it leaves its level.
+        let c = unsafe { &mut *new };
+        begin(c, sk, family);
+        (c.record.role, c.marks) = (role as u8, marks as u8);
+        inserted = CONNS.insert(sk, &*c, BPF_NOEXIST as u64);
+    }
+    // SAFETY: the same.
+    unsafe { making.write_volatile(level) };
+    match CONNS.get_ptr_mut(sk) {
+        Some(conn) => conn,
+        None => {
+            if inserted.is_err() {
+                // Counted once for each connection that opens, and apart for each operation on one without an entry.
+                count(if marks != 0 { Counter::ConnectionTableFull } else { Counter::Untracked });
+            }
+            none
         }
-        return none;
-    };
-    // SAFETY: a value of CONNS.
-    let c = unsafe { &mut *conn };
+    }
+}
+
+/// What is known of a new connection by its socket alone.
+#[inline(always)]
+fn begin(c: &mut Conn, sk: u64, family: u16) {
     let r = &mut c.record;
     r.kind = kind::EXCHANGE;
     r.sk = sk;
     r.born = now();
     r.family = family;
-    r.role = role as u8;
     r.proto = proto::UNKNOWN;
-    c.marks = marks as u8;
-    if let Some(net) = kernel::<u64>(sk + CFG.sock_net() as u64) {
-        r.netns = kernel::<u32>(net + CFG.net_inum() as u64).unwrap_or(0);
+    let net = kernel::<u64>(sk + CFG.sock_net() as u64);
+    r.netns = net.and_then(|net| kernel::<u32>(net + CFG.net_inum() as u64)).unwrap_or(0);
+    (r.laddr, r.raddr, r.lport, r.rport, c.inode) = ([0; 16], [0; 16], 0, 0, 0);
+    if family != AF_UNIX {
+        return addresses(sk, c);
     }
-    if family == AF_UNIX {
-        c.inode = inode(sk);
-        let number = c.inode.to_ne_bytes();
-        let mut i = 0;
-        while i < number.len() {
-            r.laddr[i] = number[i];
-            i += 1;
-        }
-        return conn;
+    c.inode = inode(sk);
+    let number = c.inode.to_ne_bytes();
+    let mut i = 0;
+    while i < number.len() {
+        c.record.laddr[i] = number[i];
+        i += 1;
     }
-    addresses(sk, c);
-    conn
 }
 
 /// The two ends of a TCP connection, as they are now: connect() finds its own port last.
@@ -244,7 +280,7 @@ pub(crate) fn name_unix(c: &mut Conn) {
     let sk = c.record.sk;
     let mut address = kernel::<u64>(sk + CFG.unix_addr() as u64).unwrap_or(0);
     if address == 0 {
-        let peer = kernel::<u64>(sk + CFG.unix_peer() as u64).unwrap_or(0);
+        let peer = peer(sk);
         if peer == 0 {
             return;
         }

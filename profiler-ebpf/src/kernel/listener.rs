@@ -43,28 +43,24 @@ pub(crate) fn seen(sk: u64, family: u16) {
     make(sk, family as u64);
 }
 
+/// Whole before other CPUs can see it.
 #[inline(never)]
 fn make(sk: u64, family: u64) -> i32 {
-    let _ = LISTENERS.insert(sk, BLANK, BPF_NOEXIST as u64);
-    let Some(made) = LISTENERS.get_ptr_mut(sk) else {
-        count(Counter::ListenerTableFull);
-        return 0;
-    };
-    // SAFETY: a value of LISTENERS.
-    let l = unsafe { &mut *made };
-    l.sk = sk;
-    l.since = now();
-    l.family = family as u16;
+    let mut l = Listener { sk, since: now(), family: family as u16, ..BLANK };
     if let Some(net) = kernel::<u64>(sk + CFG.sock_net() as u64) {
         l.netns = kernel::<u32>(net + CFG.net_inum() as u64).unwrap_or(0);
     }
     if l.family == AF_UNIX {
         l.inode = connection::inode(sk);
     } else {
-        connection::local(sk, l);
+        connection::local(sk, &mut l);
     }
-    look(l, sk);
+    look(&mut l, sk);
     l.drops_before = l.drops;
+    let _ = LISTENERS.insert(sk, l, BPF_NOEXIST as u64);
+    if LISTENERS.get_ptr(sk).is_none() {
+        count(Counter::ListenerTableFull);
+    }
     0
 }
 

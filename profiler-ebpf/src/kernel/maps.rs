@@ -43,9 +43,17 @@ pub(crate) struct WaitingKey {
 #[map]
 pub(crate) static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(65536, 0);
 
-/// One connection of zeros, to insert new ones from. Value patched.
+/// New connections before they are inserted, which makes them known to other CPUs; one for each program that may be at it
+/// on this CPU ([`MAKING`]). What no new connection has stays zeros. Value patched.
 #[map]
-pub(crate) static BLANK_CONN: Array<Conn> = Array::with_max_entries(1, 0);
+pub(crate) static NEW_CONN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(LEVELS, 0);
+
+/// How many programs of this CPU are making a connection: a soft interrupt's interrupts a thread's.
+#[map]
+pub(crate) static MAKING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+/// Programs that may be making a connection on one CPU, each interrupted by the next.
+pub(crate) const LEVELS: u32 = 3;
 
 /// Pipelined requests that wait for their reply. Value patched.
 #[map]

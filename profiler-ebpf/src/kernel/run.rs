@@ -89,6 +89,9 @@ pub(crate) fn operation(sk: u64, ret: i64, send: bool, buffer: impl FnOnce() -> 
         }
         life::opened(c);
     }
+    if !send && c.record.family == AF_UNIX && c.life.t_used == 0 && c.t_ready == 0 {
+        c.t_ready = connection::arrived_before(sk);
+    }
     s.op = Op {
         len: ret as u32,
         off: 0,

@@ -114,11 +114,17 @@ fn data_ready(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let sk = argument(&ctx, 0);
-    let Some(conn) = connection::arriving(sk) else { return 0 };
+    let Some((conn, is_own)) = connection::arriving(sk) else { return 0 };
     // SAFETY: a value of CONNS; one word is written, readers take it or the next one.
     let c = unsafe { &mut *conn };
-    if c.t_ready == 0 && c.record.proto != proto::IGNORED {
+    if c.record.proto == proto::IGNORED {
+        return 0;
+    }
+    if is_own && c.t_ready == 0 {
         c.t_ready = now();
+        count(Counter::Arrivals);
+    } else if !is_own && c.t_peer_ready == 0 {
+        c.t_peer_ready = now();
         count(Counter::Arrivals);
     }
     0

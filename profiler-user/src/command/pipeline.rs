@@ -19,7 +19,7 @@ use crate::clock::monotonic;
 use crate::config::{Protocol, Settings};
 use crate::connections::snapshot::Snapshot;
 use crate::connections::{Connections, Told, UnderWay};
-use crate::exchange::{Call, Exchange};
+use crate::exchange::{Call, Exchange, MysqlCall};
 use crate::parse::raw::Raw;
 use crate::parse::{Parser, Skip};
 use crate::report::Role;
@@ -235,6 +235,10 @@ impl Pipeline {
             }
         };
         self.connections.exchange(record, &mut exchange);
+        let leaves_open = matches!(&exchange.call, Call::Mysql(MysqlCall { in_transaction: Some(true), .. }));
+        if leaves_open && self.pools.has(exchange.pid) {
+            self.connections.requests_move(exchange.pid);
+        }
         if exchange.role == Role::Server {
             if self.servers.len() >= MOST_SERVERS {
                 // Those that still serve come again at once.

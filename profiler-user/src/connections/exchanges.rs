@@ -49,7 +49,7 @@ impl Connections {
         let idle_in_transaction = entry.transaction(exchange);
         let (row, listener, begun) = (entry.row, entry.listener, self.begun);
         let transaction = match idle_in_transaction {
-            Some((idle, Some(until))) => Some(self.held.over(key, idle, until)),
+            Some((idle, Some(next))) => Some(self.held.over(key, idle, next)),
             // Who left it so is not who leaves it so now.
             Some((_, None)) => {
                 self.held.forget(key);
@@ -75,6 +75,11 @@ impl Connections {
                 listener.answered((exchange.pid, exchange.tid), &exchange.times, failed);
             }
         }
+    }
+
+    /// Requests of this process move between its threads: who sends a command does not tell for which one.
+    pub fn requests_move(&mut self, pid: u32) {
+        self.held.requests.moves(pid);
     }
 
     /// It was taken for the other side's.

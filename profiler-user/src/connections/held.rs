@@ -50,21 +50,26 @@ impl Held {
 
     /// The survey is over: the requests under way are known.
     pub(super) fn surveyed(&mut self, rows: &mut Rows, now: u64) {
-        for (id, row, idle) in std::mem::take(&mut self.idle) {
-            self.ask(id, idle.command);
-            if let Some(row) = rows.get(row) {
-                row.idled(Transaction::new(idle.since, now, self.senders.get(&id)));
+        let mut idle = std::mem::take(&mut self.idle);
+        idle.sort_unstable_by_key(|(_, _, idle)| idle.command.pid);
+        for sessions in idle.chunk_by(|(.., one), (.., other)| one.command.pid == other.command.pid) {
+            let commands: Vec<_> = sessions.iter().map(|(_, _, idle)| idle.command).collect();
+            let Some(pid) = commands.first().map(|command| command.pid) else { continue };
+            for ((id, row, idle), found) in sessions.iter().zip(self.requests.senders(pid, &commands)) {
+                self.learn(*id, idle.command, found);
+                if let Some(row) = rows.get(*row) {
+                    row.idled(Transaction::new(idle.since, now, self.senders.get(id)));
+                }
             }
         }
     }
 
-    /// The session has sent its next command, at `until`.
-    pub(super) fn over(&mut self, id: Id, idle: Idle, until: u64) -> Transaction {
-        // Only of one that a survey has seen are all requests known.
-        if self.senders.contains_key(&id) {
-            self.ask(id, idle.command);
-        }
-        Transaction::new(idle.since, until, self.senders.remove(&id).as_ref())
+    /// The session has sent its next command.
+    pub(super) fn over(&mut self, id: Id, idle: Idle, next: Command) -> Transaction {
+        self.requests.goes_on(idle.command, next);
+        // One that no survey has seen has no sender: not all requests of its time are known.
+        self.follow(id, idle.command);
+        Transaction::new(idle.since, next.at, self.senders.remove(&id).as_ref())
     }
 
     /// The connection has ended.
@@ -72,22 +77,25 @@ impl Held {
         self.senders.remove(&id);
     }
 
-    fn ask(&mut self, id: Id, command: Command) {
-        match self.requests.sender(command) {
+    fn learn(&mut self, id: Id, command: Command, found: Found) {
+        match found {
             Found::One(sender) => {
                 self.senders.insert(id, sender);
             }
             // Once it was the only one it is for ever.
-            Found::Forgotten => {
-                let Some(known) = self.senders.get_mut(&id).filter(|known| known.end == End::UnderWay) else {
-                    return;
-                };
-                match self.requests.end(command.pid, known.id) {
-                    Some(end) => known.end = end,
-                    None => self.forget(id),
-                }
-            }
+            Found::Forgotten => self.follow(id, command),
             Found::Nobody | Found::Several => self.forget(id),
+        }
+    }
+
+    /// How far its request has come meanwhile.
+    fn follow(&mut self, id: Id, command: Command) {
+        let Some(known) = self.senders.get_mut(&id).filter(|known| known.end == End::UnderWay) else {
+            return;
+        };
+        match self.requests.end(command.pid, known.id) {
+            Some(end) => known.end = end,
+            None => self.forget(id),
         }
     }
 }
@@ -163,7 +171,7 @@ mod tests {
         assert_eq!(survey(&mut held, false), Some(End::Answered(5_000)));
         (0..2_000).for_each(|n| held.requests.finished(&http(2, 6_000 + n, 6_000 + n)));
         assert_eq!(survey(&mut held, false), Some(End::Answered(5_000)));
-        let over = held.over(id, Idle { since: 13, command }, 8_000);
+        let over = held.over(id, Idle { since: 13, command }, Command { at: 8_000, ..command });
         assert_eq!((over.route.as_deref(), over.after_response), (Some("POST /a"), Some(3_000)));
         assert!(held.senders.is_empty());
     }

@@ -3,93 +3,35 @@
 //! there is only one. Pure, and bounded: processes, and requests of each.
 //!
 //! A process may work on several requests at a time. Where each thread works on one, a command is of its thread's
-//! request. Where a thread works on several, or requests are read by one thread and worked on by others, it is only
-//! known if there is no other request at that instant.
+//! request. Where a thread works on several, or requests are read by one thread and worked on by others, or move between
+//! threads, it is only known if there is no other request at that instant.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+mod process;
+mod span;
+mod tally;
+#[cfg(test)]
+mod tests;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::exchange::{Call, Exchange, HttpCall};
 use crate::report::Role;
+pub(super) use process::{Command, Found};
+pub(super) use span::{End, Sender};
 
-/// Processes known at the most, the last finished requests kept of each, and its threads that read some.
+use process::Process;
+use span::{Id, Span};
+
+/// Processes known at the most.
 const MOST_PROCESSES: usize = 256;
-const MOST_DONE: usize = 512;
-const MOST_READERS: usize = 4_096;
 /// Requests under way that one survey may name.
 const MOST_UNDER_WAY: usize = 4_096;
-
-/// How far a request had come when last looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    UnderWay,
-    /// When the last byte of its response was handed to the kernel, ns.
-    Answered(u64),
-    /// Its connection ended without a whole response.
-    Broken,
-}
-
-/// The request that a command was sent for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sender {
-    /// Method and route.
-    pub(super) route: Arc<str>,
-    pub(super) end: End,
-    /// The thread that read it, and its begin, ns.
-    pub(super) id: (u32, u64),
-}
-
-/// What is known of a command's request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
-    One(Sender),
-    Nobody,
-    /// Several may be it.
-    Several,
-    /// Requests of that time are not kept any more, or were not seen.
-    Forgotten,
-}
-
-/// A MySQL command: who sent it, and when, ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) pid: u32,
-    pub(super) tid: u32,
-    pub(super) at: u64,
-}
-
-/// A request from its first read on; `tid` has read it.
-#[derive(Debug, Clone)]
-struct Span {
-    tid: u32,
-    start: u64,
-    /// Its end, `u64::MAX` where there is none yet.
-    last: u64,
-    end: End,
-    method: String,
-    route: Arc<str>,
-}
-
-/// A process that has sent MySQL commands.
-#[derive(Debug, Default)]
-struct Process {
-    done: VecDeque<Span>,
-    /// Requests that ended up to here may be missing.
-    forgotten: u64,
-    /// Threads that have read requests, and when the last of each ended.
-    readers: FxHashMap<u32, u64>,
-    /// One of them has worked on several requests at a time.
-    is_shared: bool,
-    /// One of them has sent a command itself.
-    reader_sends: bool,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     processes: FxHashMap<u32, Process>,
-    under_way: Vec<(u32, Span)>,
+    /// Requests under way that this survey has named, of all processes.
+    named: usize,
     /// Processes whose requests under way are wanted, in this survey and in the next.
     wanted: FxHashSet<u32>,
     wanted_next: FxHashSet<u32>,
@@ -109,8 +51,8 @@ impl Requests {
                     let whole = call.status.is_some() && exchange.transport_error.is_none();
                     let end = if whole { End::Answered(last) } else { End::Broken };
                     match exchange.times.start {
-                        Some(start) => process.add(Span::new(exchange.tid, start, last, end, call)),
-                        None => process.forgotten = process.forgotten.max(last),
+                        Some(start) => process.ended(Span::new(exchange.tid, start, last, end, call)),
+                        None => process.miss(last),
                     }
                 }
             }
@@ -122,9 +64,22 @@ impl Requests {
         if self.processes.len() >= MOST_PROCESSES && !self.processes.contains_key(&pid) {
             return;
         }
-        let fresh = || Process { forgotten: self.clock, ..Process::default() };
-        let process = self.processes.entry(pid).or_insert_with(fresh);
-        process.reader_sends |= process.readers.contains_key(&tid);
+        let clock = self.clock;
+        self.processes.entry(pid).or_insert_with(|| Process::new(clock)).sent(tid);
+    }
+
+    /// Requests of this process move between its threads.
+    pub(super) fn moves(&mut self, pid: u32) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.moves();
+        }
+    }
+
+    /// The command after `before` in an open transaction.
+    pub(super) fn goes_on(&mut self, before: Command, next: Command) {
+        if let Some(process) = self.processes.get_mut(&before.pid).filter(|_| before.pid == next.pid) {
+            process.goes_on(before, next);
+        }
     }
 
     pub(super) fn exited(&mut self, pid: u32) {
@@ -133,13 +88,14 @@ impl Requests {
 
     /// A survey begins.
     pub(super) fn survey(&mut self) {
-        self.under_way.clear();
+        self.processes.values_mut().for_each(Process::survey);
+        self.named = 0;
         self.wanted = std::mem::take(&mut self.wanted_next);
     }
 
     /// Whether requests of this process that are under way are to be told of in this survey.
     pub(super) fn wants(&self, pid: u32) -> bool {
-        self.wanted.contains(&pid) && self.under_way.len() < MOST_UNDER_WAY
+        self.wanted.contains(&pid) && self.named < MOST_UNDER_WAY
     }
 
     /// The same from the next survey on.
@@ -149,78 +105,30 @@ impl Requests {
 
     /// A request that is under way.
     pub(super) fn under_way(&mut self, pid: u32, tid: u32, start: u64, call: &HttpCall) {
-        self.under_way.push((pid, Span::new(tid, start, u64::MAX, End::UnderWay, call)));
+        self.named += 1;
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.begun(Span::new(tid, start, u64::MAX, End::UnderWay, call));
+        }
     }
 
-    /// The request that a command was sent for.
-    pub(super) fn sender(&self, command: Command) -> Found {
-        let Command { pid, tid, at } = command;
-        let Some(process) = self.processes.get(&pid).filter(|process| at > process.forgotten) else {
-            return Found::Forgotten;
-        };
-        if !self.wanted.contains(&pid) || self.under_way.len() >= MOST_UNDER_WAY {
-            return Found::Forgotten;
+    /// A connection of this process's clients, open since `since`, that may carry requests that we cannot see.
+    pub(super) fn hidden(&mut self, pid: u32, since: u64) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.hides(since);
         }
-        let is_then = |span: &&Span| span.start <= at && at <= span.last;
-        let mut spans: Vec<&Span> = process.done.iter().filter(is_then).collect();
-        let done = spans.len();
-        for (_, span) in self.under_way.iter().filter(|(whose, span)| *whose == pid && is_then(&span)) {
-            // It may have ended since the survey.
-            if !spans[..done].iter().any(|done| done.id() == span.id()) {
-                spans.push(span);
-            }
-        }
-        let alone = spans.len() == 1;
-        let mut own = spans.iter().filter(|span| span.tid == tid);
-        match (own.next(), own.next(), spans.first()) {
-            (_, _, None) => Found::Nobody,
-            (Some(span), None, _) if alone || !process.is_shared => Found::One(span.sender()),
-            // Who reads requests does not work on them.
-            (None, _, Some(span)) if alone && !process.reader_sends => Found::One(span.sender()),
-            _ => Found::Several,
+    }
+
+    /// The request that each of these commands of one process was sent for.
+    pub(super) fn senders(&self, pid: u32, commands: &[Command]) -> Vec<Found> {
+        match self.processes.get(&pid).filter(|_| self.wants(pid)) {
+            Some(process) => process.senders(commands),
+            None => vec![Found::Forgotten; commands.len()],
         }
     }
 
     /// How far a request of this process has come that was under way; None where that is not known any more.
-    pub(super) fn end(&self, pid: u32, id: (u32, u64)) -> Option<End> {
-        let done = self.processes.get(&pid)?.done.iter().rev().find(|span| span.id() == id);
-        let under_way = || {
-            let mut under_way = self.under_way.iter().filter(|(whose, _)| *whose == pid);
-            under_way.find(|(_, span)| span.id() == id).map(|(_, span)| span)
-        };
-        Some(done.or_else(under_way)?.end)
-    }
-}
-
-impl Process {
-    fn add(&mut self, span: Span) {
-        if self.readers.len() >= MOST_READERS {
-            self.readers.clear();
-        }
-        let before = self.readers.insert(span.tid, span.last);
-        self.is_shared |= before.is_some_and(|before| span.start < before);
-        if self.done.len() >= MOST_DONE
-            && let Some(oldest) = self.done.pop_front()
-        {
-            self.forgotten = self.forgotten.max(oldest.last);
-        }
-        self.done.push_back(span);
-    }
-}
-
-impl Span {
-    fn new(tid: u32, start: u64, last: u64, end: End, call: &HttpCall) -> Self {
-        Self { tid, start, last, end, method: call.method.clone(), route: call.route.clone() }
-    }
-
-    fn id(&self) -> (u32, u64) {
-        (self.tid, self.start)
-    }
-
-    fn sender(&self) -> Sender {
-        let name =
-            if self.route.is_empty() { &*self.method } else { &format!("{} {}", self.method, self.route) };
-        Sender { route: name.into(), end: self.end, id: self.id() }
+    pub(super) fn end(&self, pid: u32, id: Id) -> Option<End> {
+        self.processes.get(&pid)?.end(id)
     }
 }
 
@@ -243,144 +151,5 @@ pub(super) fn exchange(role: Role, tid: u32, start: u64, last: u64, call: Call) 
         stream: false,
         truncated: false,
         call,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exchange::MysqlCall;
-    use crate::report::RouteSource;
-
-    const PID: u32 = 42;
-
-    fn http(route: &str) -> HttpCall {
-        HttpCall {
-            method: "GET".into(),
-            path: route.into(),
-            route: route.into(),
-            route_source: RouteSource::Template,
-            status: Some(200),
-        }
-    }
-
-    /// Commands that thread 1 has sent, up to `last`.
-    fn client(last: u64) -> Requests {
-        let mut requests = Requests::default();
-        let call = Call::Mysql(MysqlCall::default());
-        requests.finished(&exchange(Role::Client, 1, last - 1, last, call));
-        requests.want(PID);
-        requests.survey();
-        requests
-    }
-
-    fn served(requests: &mut Requests, tid: u32, start: u64, last: u64, route: &str) {
-        requests.finished(&exchange(Role::Server, tid, start, last, Call::Http(http(route))));
-    }
-
-    fn sender(requests: &Requests, tid: u32, at: u64) -> Found {
-        requests.sender(Command { pid: PID, tid, at })
-    }
-
-    fn one(route: &str, end: End) -> Option<(String, End)> {
-        Some((format!("GET {route}"), end))
-    }
-
-    /// Route and end of the only one.
-    fn known(requests: &Requests, tid: u32, at: u64) -> Option<(String, End)> {
-        match sender(requests, tid, at) {
-            Found::One(sender) => Some((sender.route.to_string(), sender.end)),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn the_only_request_at_that_time() {
-        let mut requests = client(5);
-        served(&mut requests, 1, 10, 20, "/a");
-        served(&mut requests, 1, 30, 40, "/b");
-        assert_eq!(known(&requests, 1, 35), one("/b", End::Answered(40)));
-        assert_eq!(sender(&requests, 1, 25), Found::Nobody, "work of its own");
-        assert_eq!(requests.sender(Command { pid: 7, tid: 1, at: 35 }), Found::Forgotten, "another process");
-    }
-
-    #[test]
-    fn threads_that_work_on_one_request_each() {
-        let mut requests = client(5);
-        served(&mut requests, 2, 12, 18, "/b");
-        served(&mut requests, 1, 10, 20, "/a");
-        assert_eq!(known(&requests, 1, 15), one("/a", End::Answered(20)));
-        assert_eq!(known(&requests, 2, 15), one("/b", End::Answered(18)));
-        assert_eq!(sender(&requests, 3, 15), Found::Several, "a thread that has read neither");
-    }
-
-    #[test]
-    fn a_loop_that_works_on_several() {
-        let mut requests = client(5);
-        served(&mut requests, 1, 12, 18, "/b");
-        served(&mut requests, 1, 10, 20, "/a");
-        assert_eq!(sender(&requests, 1, 15), Found::Several);
-        assert_eq!(known(&requests, 1, 19), one("/a", End::Answered(20)));
-        // Two threads share their requests: that one of them has read it says nothing.
-        served(&mut requests, 2, 19, 22, "/c");
-        assert_eq!(sender(&requests, 1, 20), Found::Several);
-    }
-
-    /// FastAPI's plain functions: the loop reads, another thread asks the database.
-    #[test]
-    fn threads_that_work_on_what_another_has_read() {
-        let mut requests = client(5);
-        served(&mut requests, 9, 10, 20, "/a");
-        assert_eq!(known(&requests, 1, 15), one("/a", End::Answered(20)));
-        // Those that read also send: this one works on something of its own.
-        let call = Call::Mysql(MysqlCall::default());
-        requests.finished(&exchange(Role::Client, 9, 16, 17, call));
-        assert_eq!(sender(&requests, 1, 15), Found::Several);
-    }
-
-    #[test]
-    fn requests_under_way() {
-        let mut requests = client(5);
-        requests.under_way(PID, 1, 10, &http("/slow"));
-        assert_eq!(known(&requests, 1, 15), one("/slow", End::UnderWay));
-        assert_eq!(sender(&requests, 1, 9), Found::Nobody);
-        served(&mut requests, 1, 10, 20, "/slow");
-        assert_eq!(known(&requests, 1, 15), one("/slow", End::Answered(20)), "ended since the survey");
-        assert_eq!(requests.end(PID, (1, 10)), Some(End::Answered(20)));
-        requests.under_way(PID, 2, 11, &http("/other"));
-        assert_eq!(requests.end(PID, (2, 11)), Some(End::UnderWay));
-        assert_eq!(requests.end(PID, (2, 12)), None);
-        assert_eq!(sender(&requests, 3, 15), Found::Several);
-        requests.survey();
-        assert!(!requests.wants(PID), "nobody has asked for them");
-        assert_eq!(sender(&requests, 1, 15), Found::Forgotten, "others may be under way");
-    }
-
-    #[test]
-    fn what_was_not_seen_is_not_guessed() {
-        let mut requests = client(5);
-        assert_eq!(sender(&requests, 1, 5), Found::Forgotten, "before we knew that it is a client");
-        for n in 0..2 * MOST_DONE as u64 {
-            served(&mut requests, 1, 10 * n + 10, 10 * n + 19, "/a");
-        }
-        assert_eq!(requests.processes[&PID].done.len(), MOST_DONE);
-        assert_eq!(sender(&requests, 1, 15), Found::Forgotten);
-        assert_eq!(
-            known(&requests, 1, 20 * MOST_DONE as u64 + 5),
-            one("/a", End::Answered(20 * MOST_DONE as u64 + 9))
-        );
-        (1_000..2_000).for_each(|pid| requests.sent(pid, pid));
-        assert_eq!(requests.processes.len(), MOST_PROCESSES);
-        requests.exited(PID);
-        assert_eq!(sender(&requests, 1, 20 * MOST_DONE as u64 + 5), Found::Forgotten);
-    }
-
-    #[test]
-    fn a_request_whose_client_hung_up_was_not_answered() {
-        let mut requests = client(5);
-        let mut broken = exchange(Role::Server, 1, 10, 20, Call::Http(http("/a")));
-        broken.transport_error = Some("closed".into());
-        requests.finished(&broken);
-        assert_eq!(known(&requests, 1, 15), one("/a", End::Broken));
     }
 }

@@ -85,6 +85,11 @@ pub(super) fn is_readable(conn: &Conn) -> bool {
         && conn.life.marks & life::mark::TLS == 0
 }
 
+/// An open connection that carries something, and nobody knows what: encrypted, HTTP/2, upgraded, another protocol.
+pub(super) fn is_hidden(conn: &Conn) -> bool {
+    conn.record.proto != proto::UNKNOWN && !is_readable(conn) && !is_over(conn)
+}
+
 /// Whether the client is still sending its HTTP request.
 fn is_coming(conn: &Conn) -> bool {
     let requests = &conn.halves[usize::from(conn.record.role == role::CLIENT)];
@@ -176,6 +181,21 @@ mod tests {
             c.halves[0].phase = phase;
             assert_eq!(waits(&c, 150 + FLOWING_NS), None, "it is as long as it gets");
         }
+    }
+
+    #[test]
+    fn connections_that_carry_what_cannot_be_read() {
+        let mut c = conn(role::SERVER, state::IDLE);
+        assert!(!is_hidden(&c));
+        c.life.marks = life::mark::TLS;
+        assert!(is_hidden(&c));
+        c.life.marks |= life::mark::CLOSED;
+        assert!(!is_hidden(&c), "no more");
+        let mut c = conn(role::SERVER, state::IDLE);
+        c.record.proto = proto::UNKNOWN;
+        assert!(!is_hidden(&c), "nothing has come yet");
+        c.record.proto = proto::IGNORED;
+        assert!(is_hidden(&c));
     }
 
     #[test]

@@ -85,6 +85,9 @@ impl Connections {
             return;
         };
         let (row, listener, role) = (entry.row, entry.listener, entry.role);
+        if role == Role::Server && survey::is_hidden(conn) {
+            self.held.requests.hidden(entry.pid, conn.life.t_open);
+        }
         let open = conn.life.t_open.max(self.begun);
         let in_transaction = entry.idle_in_transaction(request.is_some());
         let fresh = !entry.signed_in && conn.life.t_ready != 0;

@@ -91,8 +91,8 @@ impl Entry {
     }
 
     /// Notes whether a command has left a transaction open. Returns that the session had been idle in one before it, and
-    /// up to when, ns, where that is known.
-    pub(super) fn transaction(&mut self, exchange: &Exchange) -> Option<(Idle, Option<u64>)> {
+    /// the command, where its begin is known.
+    pub(super) fn transaction(&mut self, exchange: &Exchange) -> Option<(Idle, Option<Command>)> {
         let Call::Mysql(call) = &exchange.call else { return None };
         if exchange.role != Role::Client {
             return None;
@@ -106,7 +106,7 @@ impl Entry {
         let (since, start) = (exchange.times.last, exchange.times.start);
         let command = Command { pid: exchange.pid, tid: exchange.tid, at: start.unwrap_or(since) };
         self.in_transaction = open.then_some(Idle { since, command });
-        Some((before?, start))
+        Some((before?, start.map(|at| Command { at, ..command })))
     }
 
     /// The session is idle in an open transaction; None while a command is under way.

@@ -11,7 +11,7 @@ use thiserror::Error;
 const SPARE: u32 = 64;
 
 /// Maps whose value is a fixed part followed by a head.
-const MAPS_WITH_HEADS: [&str; 4] = ["CONNS", "BLANK_CONN", "WAITING", "BLANK_REQUEST"];
+const MAPS_WITH_HEADS: [&str; 4] = ["CONNS", "NEW_CONN", "WAITING", "BLANK_REQUEST"];
 
 /// Where `value_size` is in `struct bpf_map_def` (type, key_size, value_size, ...; libbpf's legacy map definition).
 const VALUE_SIZE: usize = 8;

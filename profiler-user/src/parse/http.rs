@@ -161,13 +161,19 @@ mod tests {
         assert!(request_head(b"GET", false).is_none() && request_head(b"", true).is_none());
     }
 
-    /// Path and route of a request whose head is this.
-    fn named(head: &[u8], flags: u16) -> (String, String) {
+    /// Path and route of a request whose head is this, or begins so; the same while it is under way and at its end.
+    fn named(head: &[u8], truncated: bool) -> (String, String) {
         // SAFETY: plain numbers, zero is valid for each.
         let mut record: Record = unsafe { std::mem::zeroed() };
-        (record.proto, record.role, record.flags) = (proto::HTTP, role::SERVER, flags);
+        (record.proto, record.role) = (proto::HTTP, role::SERVER);
+        record.request.truncated = truncated.into();
+        let under_way = Parser::new(Vec::new()).request_under_way(&record, head).unwrap();
+        record.flags = u16::from(truncated) * flag::TRUNCATED;
         match Parser::new(Vec::new()).exchange(&record, head).unwrap().call {
-            Call::Http(call) => (call.path, call.route.to_string()),
+            Call::Http(call) => {
+                assert_eq!((&under_way.path, &under_way.route), (&call.path, &call.route));
+                (call.path, call.route.to_string())
+            }
             Call::Mysql(_) => unreachable!("an HTTP record"),
         }
     }
@@ -175,16 +181,13 @@ mod tests {
     #[test]
     fn a_path_that_is_not_known_is_not_made_up() {
         let none = (String::new(), String::new());
-        assert_eq!(named(b"GET /sm", 0), none);
-        assert_eq!(named(b"GET", 0), none);
+        assert_eq!(named(b"GET /sm", false), none);
+        assert_eq!(named(b"GET", false), none);
         let names = |path: &str, route: &str| (path.to_owned(), route.to_owned());
         // Cut by its bound: that it goes on is said, and what its end would name is not guessed.
-        assert_eq!(named(b"GET /shop/ord", flag::TRUNCATED), names("/shop/ord …", "/shop/{id}"));
-        assert_eq!(
-            named(b"GET /shop/orders?from=20", flag::TRUNCATED),
-            names("/shop/orders", "/shop/orders")
-        );
-        assert_eq!(named(b"GET /shop HTTP/1.1\r\nX: y", flag::TRUNCATED), names("/shop", "/shop"));
+        assert_eq!(named(b"GET /shop/ord", true), names("/shop/ord …", "/shop/{id}"));
+        assert_eq!(named(b"GET /shop/orders?from=20", true), names("/shop/orders", "/shop/orders"));
+        assert_eq!(named(b"GET /shop HTTP/1.1\r\nX: y", true), names("/shop", "/shop"));
     }
 
     #[test]

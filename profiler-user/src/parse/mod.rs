@@ -172,7 +172,8 @@ impl Parser {
     }
 
     fn http(&mut self, record: &Record, head: &[u8]) -> Result<Call, Skip> {
-        let parsed = http::request_head(head, record.flags & flag::TRUNCATED != 0);
+        // Of one under way the flags do not say it yet.
+        let parsed = http::request_head(head, record.request.truncated != 0);
         let tentative = record.flags & flag::TENTATIVE != 0;
         if tentative && !parsed.as_ref().is_some_and(|h| h.versioned) {
             return Err(Skip::OtherProtocol);

@@ -4,9 +4,10 @@
 //!
 //! | says so | for how long |
 //! | --- | --- |
-//! | `watch=true` (Kubernetes), `wait=true` (etcd 2), `follow=true` (Docker, Kubernetes), `feed=longpoll` or `continuous` (CouchDB), `Accept: text/event-stream` and nothing else | without an end |
+//! | `watch=true` (Kubernetes), `wait=true` (etcd 2), `wait_for_completion=true` (Elasticsearch), `follow=true` (Docker, Kubernetes), `feed=longpoll` or `continuous` (CouchDB), `Accept: text/event-stream` and nothing else | without an end |
 //! | `wait=5m` (Consul, Nomad), `timeout=50`, `timeoutSeconds=300` (Kubernetes), `WaitTimeSeconds=20` (SQS), `Prefer: wait=60` (RFC 7240, 4.3) | as it says |
 //! | `index=` under `/v1/` without `wait` | Consul's and Nomad's 5 minutes |
+//! | MySQL: `SLEEP()`, `GET_LOCK()`, functions that wait for a replica; statements that change a schema, or go through whole tables (`ALTER`, `OPTIMIZE`, `LOAD`) | without an end |
 
 use super::http::request_head;
 
@@ -37,6 +38,13 @@ const WAITS: &[&str] = &[
     "MASTER_GTID_WAIT",
 ];
 
+/// First words of its statements that take as long as their tables are large. Not `CALL`, which says nothing of what it
+/// does, and not `LOCK`, whose wait is one for others.
+const LABOURS: &[&str] = &[
+    "ALTER", "ANALYZE", "BACKUP", "CHECK", "CHECKSUM", "CLONE", "CREATE", "DROP", "IMPORT", "LOAD",
+    "OPTIMIZE", "RENAME", "REPAIR", "TRUNCATE",
+];
+
 impl Patience {
     /// What an HTTP request says. `truncated`: its head goes on.
     pub fn of_request(head: &[u8], truncated: bool) -> Option<Self> {
@@ -53,14 +61,20 @@ impl Patience {
         said.or_else(|| blocks().then_some(Self::UpTo(BLOCKING_QUERY)))
     }
 
-    /// What a MySQL statement without its literals says.
+    /// What a MySQL statement without its literals says, or several of them.
     pub fn of_statement(digest: &str) -> Option<Self> {
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let is_one_of = |words: &[&str], word: &str| words.iter().any(|one| word.eq_ignore_ascii_case(one));
+        let mut first_words =
+            digest.split(';').map(|one| one.trim_start().split(|c| !is_word(c)).next().unwrap_or_default());
+        if first_words.any(|word| is_one_of(LABOURS, word)) {
+            return Some(Self::Endless);
+        }
         let calls = digest.split('(').rev().skip(1).map(|before| {
             let name = before.trim_end();
             name.rsplit(|c| !is_word(c)).next().unwrap_or_default()
         });
-        let mut calls = calls.filter(|name| WAITS.iter().any(|waits| name.eq_ignore_ascii_case(waits)));
+        let mut calls = calls.filter(|name| is_one_of(WAITS, name));
         calls.next().map(|_| Self::Endless)
     }
 
@@ -80,13 +94,14 @@ impl Patience {
     }
 }
 
-/// What one parameter of a query string says.
+/// What one parameter of a query string says. One that asks to be answered once something has happened says no time: to
+/// bound it here would be to guess how long a build or a copy takes, and the price is only that a hung one is not told of.
 fn parameter((name, value): (&str, &str)) -> Option<Patience> {
     let name: String = name.chars().filter(|c| !matches!(c, '_' | '-')).collect::<String>().to_lowercase();
     let is_on = value.eq_ignore_ascii_case("true");
     match name.as_str() {
         "watch" | "follow" if is_on || value == "1" => Some(Patience::Endless),
-        "wait" if is_on => Some(Patience::Endless),
+        "wait" | "waitforcompletion" if is_on => Some(Patience::Endless),
         "feed" if matches!(value, "longpoll" | "continuous" | "eventsource") => Some(Patience::Endless),
         "timeoutseconds" | "waittimeseconds" => value.parse().ok().and_then(seconds),
         "timeoutms" => value.parse().ok().and_then(|ms: f64| seconds(ms / MILLISECONDS)),
@@ -154,6 +169,7 @@ mod tests {
             ("/api/v1/pods?watch=1&timeoutSeconds=400", endless),
             ("/api/v1/pods?timeoutSeconds=400", up_to(400.0)),
             ("/v2/keys/a?wait=true&waitIndex=7", endless),
+            ("/_reindex?wait_for_completion=true", endless),
             ("/v1/kv/a?index=7&wait=5m", up_to(300.0)),
             ("/v1/kv/a?wait=1m30s", up_to(90.0)),
             ("/v1/health/service/a?index=7", up_to(300.0)),
@@ -188,6 +204,7 @@ mod tests {
             "/a?feed=rss",
             "/a?timeout=nan",
             "/a?nowait=true",
+            "/_reindex?wait_for_completion=false",
             "/a?q=watch=true",
         ] {
             assert_eq!(of(target), None, "{target}");
@@ -228,10 +245,32 @@ mod tests {
             "SELECT sleep FROM t WHERE a IN (...)",
             "SELECT SLEEPY(?)",
             "SELECT RELEASE_LOCK(?)",
+            "SELECT a FROM t WHERE b IN (SELECT alter FROM drop)",
+            "INSERT INTO t SELECT * FROM u",
+            "SHOW CREATE TABLE t",
+            "CALL report(?)",
+            "LOCK TABLES t READ",
+            "checked",
             "COMMIT",
             "",
         ] {
             assert_eq!(Patience::of_statement(digest), None, "{digest}");
+        }
+    }
+
+    #[test]
+    fn statements_that_work_for_long_by_design() {
+        for digest in [
+            "ALTER TABLE t ADD COLUMN a INT",
+            "CREATE UNIQUE INDEX a ON t(b)",
+            "create temporary TABLE t SELECT * FROM u",
+            "OPTIMIZE TABLE t",
+            "CHECK TABLE t",
+            "LOAD DATA LOCAL INFILE ? INTO TABLE t",
+            "SET foreign_key_checks = ?; TRUNCATE TABLE t",
+            "REPAIR …",
+        ] {
+            assert_eq!(Patience::of_statement(digest), Some(Patience::Endless), "{digest}");
         }
     }
 

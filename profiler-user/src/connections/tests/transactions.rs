@@ -67,8 +67,9 @@ fn the_request_that_left_a_transaction_open() {
     (next.record.request.pid, next.record.request.tid) = (42, 43);
     next.record.request.t_start = 6 * SECOND;
     let Call::Http(call) = request(0, 0).call else { panic!() };
-    let survey = |stage: &mut Connections, now: u64| {
+    let survey_with = |stage: &mut Connections, now: u64, other: Option<&Conn>| {
         stage.survey();
+        other.into_iter().for_each(|other| stage.see(other, &UnderWay::default(), now * SECOND));
         stage.see(&conn, &UnderWay::default(), now * SECOND);
         let wanted = stage.wants_call(&next).then(|| call.clone());
         stage.see(&next, &UnderWay { call: wanted, patience: None }, now * SECOND);
@@ -76,6 +77,7 @@ fn the_request_that_left_a_transaction_open() {
         let row = all(stage).into_iter().find(|row| row.role == Role::Client).unwrap();
         (row.longest_open_transaction, row.open_transaction_route, row.open_transaction_after_response)
     };
+    let survey = |stage: &mut Connections, now: u64| survey_with(stage, now, None);
     assert_eq!(survey(&mut stage, 8), (Some(4.0), None, None), "what is under way is not known yet");
     let route = || Some("POST /orders".to_owned());
     assert_eq!(survey(&mut stage, 9), (Some(5.0), route(), Some(4.0)));
@@ -84,9 +86,24 @@ fn the_request_that_left_a_transaction_open() {
     assert_eq!(survey(&mut stage, 12), (Some(6.0), route(), Some(5.0)), "up to the next command");
     survey(&mut stage, 18);
     assert_eq!(survey(&mut stage, 19), (Some(8.0), route(), Some(0.0)));
+    // Where threads say nothing it is the only one, as long as there are none that nobody sees.
+    stage.requests_move(42);
+    assert_eq!(survey(&mut stage, 20), (Some(9.0), route(), Some(0.0)));
+    let encrypted = event(what::OPENED, role::SERVER, 7, opened());
+    feed(&mut stage, &encrypted, Some("app"));
+    // SAFETY: plain numbers.
+    let mut other: Conn = unsafe { std::mem::zeroed() };
+    (other.record, other.life) = (record(&encrypted), encrypted.life);
+    assert_eq!(
+        survey_with(&mut stage, 21, Some(&other)),
+        (Some(10.0), route(), Some(0.0)),
+        "nothing has come"
+    );
+    (other.record.proto, other.life.marks) = (proto::IGNORED, mark::OPENED | mark::TLS);
+    assert_eq!(survey_with(&mut stage, 22, Some(&other)), (Some(11.0), None, None));
     feed(&mut stage, &event(what::CLOSED, role::CLIENT, 5, opened()), None);
     stage.exited(42);
-    assert_eq!(survey(&mut stage, 20), (Some(8.0), route(), Some(0.0)));
+    assert_eq!(survey(&mut stage, 23), (Some(11.0), None, None));
 }
 
 /// Nor are the requests of that time known: who left it so before says nothing of it.

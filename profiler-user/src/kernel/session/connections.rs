@@ -8,7 +8,11 @@ use profiler_ebpf::machine;
 use profiler_ebpf::record::proto;
 
 use super::Session;
+use crate::clock::monotonic;
 use crate::kernel::{batch, hooks};
+
+/// A Unix connection that was not used for so long is looked at, ns.
+const COLD_NS: u64 = 1_000_000_000;
 
 /// What a look at the connection table has found.
 #[derive(Debug, Default)]
@@ -19,11 +23,19 @@ pub struct Survey {
     pub idle: Vec<u64>,
 }
 
+/// Whether a Unix connection has not been used for a while: it may be closed, which no hook tells. One whose memory is
+/// used again at once is found so by its successor, and must not be ended at that moment.
+fn is_cold(conn: &Conn, now: u64) -> bool {
+    let used = conn.life.t_used.max(conn.life.t_open).max(conn.record.born);
+    i32::from(conn.record.family) == libc::AF_UNIX && now.saturating_sub(used) >= COLD_NS
+}
+
 impl Session {
     /// Looks at every connection. `see` gets each, with the kept beginning of its request where one is under way.
     pub fn survey(&mut self, mut see: impl FnMut(&Conn, &[u8])) -> Survey {
         self.misses.look(&self.ebpf);
         let mut found = Survey::default();
+        let now = monotonic();
         let Some(fd) = self.ebpf.map("CONNS").and_then(batch::map_fd) else { return found };
         let result = batch::for_each(fd, &mut self.sweep_buffer, size_of::<Conn>(), |value| {
             let (conn, head) = entry(value);
@@ -33,7 +45,7 @@ impl Session {
                 found.in_flight += 1 + u64::from(conn.waiting);
             }
             let lingers = machine::lingers(&conn);
-            if lingers || conn.t_closed != 0 || i32::from(conn.record.family) == libc::AF_UNIX {
+            if lingers || conn.t_closed != 0 || is_cold(&conn, now) {
                 found.idle.push(conn.record.sk);
             }
         });
