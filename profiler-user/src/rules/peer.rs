@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Facts;
-use crate::report::{ConnectionRow, Counters, Distribution, MysqlRow, Role};
+use crate::report::{ConnectionRow, Counters, Distribution, ListenerRow, MysqlRow, Role};
 
 /// Connections that a service has opened, to one address.
 #[derive(Debug, Clone)]
@@ -79,6 +79,22 @@ impl<'a> Peer<'a> {
 
     pub(super) fn is_unix(&self) -> bool {
         self.address.starts_with("unix:")
+    }
+
+    /// Whether its connections come to that socket of this host. None where that cannot be told: of an address that
+    /// stands for all of a host's only the loopback is known here, and of another network namespace's no address.
+    pub(super) fn comes_to(&self, socket: &ListenerRow) -> Option<bool> {
+        let is_same = self.rows.iter().any(|row| row.netns == socket.netns);
+        if is_same && self.address == socket.address {
+            return Some(true);
+        }
+        let ((_, port), (own, own_port)) = (socket.address.rsplit_once(':')?, self.address.rsplit_once(':')?);
+        let is_loopback = own.starts_with("127.") || own == "[::1]";
+        let is_any = socket.address.starts_with("0.0.0.0:") || socket.address.starts_with("[::]:");
+        if port != own_port || (is_same && !is_any) || (is_loopback && !is_same) {
+            return Some(false);
+        }
+        is_loopback.then_some(true)
     }
 
     /// The name that the service knows it by.

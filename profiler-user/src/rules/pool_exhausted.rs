@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::peer::{Peer, listed};
+use super::peer::{Peer, errors, listed};
 use super::stalled::runtime;
 use super::thresholds::{Threshold, Thresholds, Unit};
 use super::{About, Facts, Rule, Said, Verdict, evidence};
@@ -53,6 +53,9 @@ const ASKED: f64 = 0.5;
 /// Connections beyond the ceiling that are usually open, at the most, as a part of it. With more there is room
 /// in a pool that those who wait do not get at, or something else bounds the load.
 const ROOM: f64 = 0.25;
+/// What a server has refused and what its clients were told of differ by no more than this part: either end may be seen
+/// without the other at the recording's begin and end.
+const ABOUT: f64 = 0.1;
 /// Of `full`: with less there is nothing that could be said.
 const PART: f64 = 0.25;
 
@@ -160,13 +163,13 @@ impl Rule for PoolExhausted {
 
     fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
         let least = thresholds.of(ID, &FULL);
-        let mut told = false;
+        let mut told = Vec::new();
         for peer in Peer::mysql(facts) {
             let errors = refusals(&peer.mysql_errors(facts), &peer.counters(|row| &row.farewells));
             let ceiling = Ceiling::of(facts, &peer);
             if enough(&errors, thresholds) {
-                told = true;
                 verdict.add(refused(self, facts, &peer, &errors, &ceiling));
+                told.push((peer, errors.values().sum()));
             } else if ceiling.is_hit(thresholds) && ceiling.full >= PART * least {
                 if ceiling.has_room() {
                     verdict.not_enough(self, peer.service, bounded(&peer, &ceiling));
@@ -177,9 +180,7 @@ impl Rule for PoolExhausted {
                 }
             }
         }
-        if !told {
-            servers(self, facts, thresholds, verdict);
-        }
+        servers(self, facts, thresholds, &told, verdict);
     }
 }
 
@@ -218,37 +219,55 @@ fn enough(errors: &Counters, thresholds: &Thresholds) -> bool {
     count > 0 && count as f64 >= thresholds.of(ID, &ERRORS)
 }
 
-/// Servers whose clients are on other hosts.
-fn servers(rule: &dyn Rule, facts: &Facts<'_>, thresholds: &Thresholds, verdict: &mut Verdict) {
-    let mut services: Vec<&str> = Vec::new();
-    let of = |row: &&MysqlRow| row.role == Role::Server;
-    services.extend(facts.mysql.iter().filter(of).map(|row| row.service.as_str()));
-    services.sort_unstable();
-    services.dedup();
-    for service in services {
-        let mut errors = Counters::new();
-        let own = facts.mysql.iter().filter(of).filter(|row| row.service == service);
-        for (error, count) in own.flat_map(|row| &row.errors) {
-            *errors.entry(error.clone()).or_default() += count;
+/// Servers whose clients are on other hosts: those whose refusals no client on this host was `told` of.
+fn servers(
+    rule: &dyn Rule,
+    facts: &Facts<'_>,
+    thresholds: &Thresholds,
+    told: &[(Peer<'_>, u64)],
+    verdict: &mut Verdict,
+) {
+    let mut services: BTreeMap<&str, Vec<&MysqlRow>> = BTreeMap::new();
+    for row in facts.mysql.iter().filter(|row| row.role == Role::Server) {
+        services.entry(&row.service).or_default().push(row);
+    }
+    for (service, rows) in services {
+        let errors = refusals(&errors(rows.into_iter()), &Counters::new());
+        let times: u64 = errors.values().sum();
+        if !enough(&errors, thresholds) || is_told(facts, service, times, told) {
+            continue;
         }
-        let errors = refusals(&errors, &Counters::new());
-        if enough(&errors, thresholds) {
-            let times: u64 = errors.values().sum();
-            verdict.add(Said {
-                title: format!(
-                    "{}: turned clients away {}: too many connections ({})",
-                    facts.name(service),
-                    units::things(times, "time", "times"),
-                    listed(&errors)
-                ),
-                detail: "Its clients got the error in place of a connection.".into(),
-                evidence: evidence([("errors", json!(errors))]),
-                advice: limits(),
-                count: times,
-                ..Said::of(rule, facts, service, "clients")
-            });
+        verdict.add(Said {
+            title: format!(
+                "{}: turned clients away {}: too many connections ({})",
+                facts.name(service),
+                units::things(times, "time", "times"),
+                listed(&errors)
+            ),
+            detail: "Its clients got the error in place of a connection.".into(),
+            evidence: evidence([("errors", json!(errors))]),
+            advice: limits(),
+            count: times,
+            ..Said::of(rule, facts, service, "clients")
+        });
+    }
+}
+
+/// Whether clients on this host were told of a server's refusals: they came to its socket for sure; or they may have, and
+/// those of one address were told of about as many as it has refused.
+fn is_told(facts: &Facts<'_>, service: &str, times: u64, told: &[(Peer<'_>, u64)]) -> bool {
+    let own: Vec<_> = facts.listeners.iter().filter(|row| row.service == service).collect();
+    let mut perhaps: BTreeMap<&str, u64> = BTreeMap::new();
+    for (peer, refused) in told {
+        let comes: Vec<_> = own.iter().map(|row| peer.comes_to(row)).collect();
+        if comes.contains(&Some(true)) {
+            return true;
+        }
+        if comes.contains(&None) {
+            *perhaps.entry(peer.address).or_default() += refused;
         }
     }
+    perhaps.values().any(|refused| refused.abs_diff(times) as f64 <= ABOUT * times as f64)
 }
 
 fn refused<'a>(
@@ -407,6 +426,41 @@ mod tests {
         }
         let found = findings(&turned_away(Role::Server, "1040"), ID);
         assert_eq!((found[0].subject.as_str(), found[0].count), ("clients", 7));
+    }
+
+    /// Refusals that a client of this host was told of are no news at the server; those of another server are.
+    #[test]
+    fn each_server_is_told_of_once() {
+        let server = |service: &str, refused: u64| MysqlRow {
+            service: service.into(),
+            role: Role::Server,
+            errors: [("1040".to_owned(), refused)].into(),
+            ..crate::output::text::sample::mysql_row("handshake", None)
+        };
+        let socket = |address: &str, netns: u32| ListenerRow {
+            service: "db".into(),
+            address: address.into(),
+            netns,
+            ..listener()
+        };
+        let here = listener().netns;
+        for (what, sockets, refused, clients) in [
+            ("its own socket", vec![socket("10.0.0.9:3306", here)], 7, 0),
+            ("others were refused, too", vec![socket("10.0.0.9:3306", here)], 90, 0),
+            ("any address", vec![socket("0.0.0.0:3306", here)], 7, 0),
+            ("a container's", vec![socket("[::]:3306", 7), socket("[::]:33060", 7)], 7, 0),
+            ("another server", vec![socket("0.0.0.0:3306", here)], 90, 1),
+            ("another address", vec![socket("127.0.0.1:3306", here)], 7, 1),
+            ("another port", vec![socket("10.0.0.9:3307", here)], 7, 1),
+            ("no socket", vec![], 7, 1),
+        ] {
+            let mut report = turned_away(Role::Client, "1040");
+            report.mysql.push(server("db", refused));
+            report.listeners = sockets;
+            let found = findings(&report, ID);
+            let of = |service: &str| found.iter().filter(|finding| finding.service == service).count();
+            assert_eq!((of("shop"), of("db")), (1, clients), "{what}: {found:#?}");
+        }
     }
 
     /// For a part of the recording alone, too.

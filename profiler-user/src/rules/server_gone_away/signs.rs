@@ -4,7 +4,7 @@
 use super::super::Facts;
 use super::super::peer::Peer;
 use crate::output::style::units::{self, duration};
-use crate::report::{ConnectionRow, Counters, Distribution, ListenerRow};
+use crate::report::{ConnectionRow, Counters, Distribution};
 
 /// A server's timers are late by no more than this, seconds, and a hundredth of the time.
 const LATE: f64 = 0.25;
@@ -13,6 +13,7 @@ const EARLY: f64 = 0.1;
 /// A server closes its socket so long before it ends connections, and it is found closed so much later, seconds.
 const SOON: f64 = 2.0;
 const LATER: f64 = 3.0;
+
 /// Whether half of them or more ended so.
 pub(super) fn mostly(by: &Counters, how: &str) -> bool {
     2 * by.get(how).copied().unwrap_or(0) >= by.values().sum()
@@ -33,25 +34,10 @@ pub(super) fn refused_connects(facts: &Facts<'_>, peer: &Peer<'_>) -> u64 {
 
 /// Whether the server, if it is on this host, went down when it ended them.
 pub(super) fn went_down(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
-    let closed = facts.listeners.iter().filter(|row| listens(row, peer));
+    let closed = facts.listeners.iter().filter(|row| peer.comes_to(row) == Some(true));
     let closed: Vec<f64> = closed.flat_map(|row| &row.closed_at).copied().collect();
     let ended = peer.rows.iter().filter_map(|row| row.gone_at);
     ended.into_iter().any(|at| closed.iter().any(|closed| (at.p50 - SOON..at.p50 + LATER).contains(closed)))
-}
-
-/// Whether connections to this peer come to that socket. An address that stands for all of a host is taken for its
-/// loopback alone: its others are not known here.
-fn listens(row: &ListenerRow, peer: &Peer<'_>) -> bool {
-    if !peer.rows.iter().any(|own| own.netns == row.netns) {
-        return false;
-    }
-    let split =
-        |address: &str| address.rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned()));
-    let (Some((host, port)), Some((own, own_port))) = (split(&row.address), split(peer.address)) else {
-        return false;
-    };
-    let any = ["0.0.0.0", "[::]"].contains(&host.as_str());
-    row.address == peer.address || (any && port == own_port && (own.starts_with("127.") || own == "[::1]"))
 }
 
 /// The whole seconds that all of these times agree on. A client that read its last reply late was idle for less than the
