@@ -6,7 +6,7 @@ use super::super::peer::{Peer, errors};
 use super::TOO_LARGE;
 use super::signs::{mostly, refused_connects, went_down, whole_seconds};
 use crate::exchange::is_validation;
-use crate::report::{Counters, Distribution, MysqlRow, Role};
+use crate::report::{Counters, Distribution, HttpRow, MysqlRow, Role};
 
 /// ER_CLIENT_INTERACTION_TIMEOUT.
 pub(super) const TIMEOUT: &str = "4031";
@@ -14,6 +14,8 @@ pub(super) const TIMEOUT: &str = "4031";
 const SHUTDOWN: &str = "1053";
 /// ER_CONNECTION_KILLED.
 pub(super) const KILLED: &str = "1927";
+/// What a command ends with whose answer did not come.
+const TRANSPORT: &[&str] = &["closed", "ECONNRESET", "EPIPE"];
 /// A command of so many bytes may be longer than a server takes.
 const LONG: f64 = 262_144.0;
 /// Timeouts that people set are multiples of so many seconds, where only that tells.
@@ -33,8 +35,10 @@ pub(super) enum Cause {
 /// The connections to one server that it ended.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ended {
-    /// Idle, and written to afterwards; how they ended, and how long they had been idle.
+    /// Idle, and written to afterwards; those that nothing but a pool's test was written to; how all of them ended, and
+    /// how long they had been idle.
     pub(super) gone: u64,
+    pub(super) tested: u64,
     pub(super) by: Counters,
     pub(super) idle: Option<Distribution>,
     /// In the middle of a command, or with the words that it is shutting down or was told to.
@@ -56,20 +60,24 @@ impl Ended {
         if errors.is_empty() && peer.sum(|row| row.gone + row.cut_by.peer) == 0 {
             return None;
         }
-        let (expected, asked) = if validates(facts, peer) {
-            (peer.sum(|row| row.gone_validated), validation_errors(facts, peer))
+        let (tested, asked) = if is_tested(facts, peer) {
+            (peer.sum(|row| row.gone_validated), test_errors(facts, peer))
         } else {
             (0, Counters::new())
         };
+        // A test's answer that did not come: of those that were gone, or that ended meanwhile.
+        let unanswered: u64 = TRANSPORT.iter().filter_map(|error| asked.get(*error)).sum();
+        let tested_in_use = unanswered.saturating_sub(tested);
         let of = |errors: &Counters, number: &str| errors.get(number).copied().unwrap_or(0);
         let error = |number: &str| of(&errors, number) - of(&asked, number);
         let unsent = unsent(facts, peer);
         let too_large = error(TOO_LARGE) + unsent;
         Some(Self {
-            gone: peer.sum(|row| row.gone).saturating_sub(unsent + expected),
+            gone: peer.sum(|row| row.gone).saturating_sub(unsent + tested),
+            tested,
             by: peer.counters(|row| &row.gone_by),
             idle: peer.most(|row| row.gone_idle),
-            in_use: peer.sum(|row| row.cut_by.peer).saturating_sub(too_large)
+            in_use: peer.sum(|row| row.cut_by.peer).saturating_sub(too_large + tested_in_use)
                 + error(SHUTDOWN)
                 + error(KILLED),
             too_large,
@@ -129,22 +137,30 @@ impl Cause {
     }
 }
 
-/// Whether a service asks before it uses a connection: for each validation query there is a statement that wants
-/// something. What clients set and show when they sign in is none.
-fn validates(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
-    let (mut asked, mut wanted) = (0, 0);
-    for row in peer.mysql_rows(facts) {
-        match row.digest_text.as_deref() {
-            Some(text) if is_validation(text) => asked += row.count,
-            Some(text) if !["SET ", "SHOW "].iter().any(|word| text.starts_with(word)) => wanted += row.count,
-            _ => {}
-        }
-    }
-    wanted >= asked
+/// Whether `SELECT 1` is how a service's pool tests its connections, before each use or while they are idle, and replaces
+/// those that are gone: it asks for something else, too; or it is a server, none of whose requests failed meanwhile.
+fn is_tested(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
+    let mut statements = peer.mysql_rows(facts).filter_map(|row| row.digest_text.as_deref());
+    statements.any(wants) || serves_well(facts, peer.service)
 }
 
-/// Errors that validation queries ended with.
-fn validation_errors(facts: &Facts<'_>, peer: &Peer<'_>) -> Counters {
+/// Whether a statement wants data: no validation query, nor what clients set, show and end when they sign in and leave.
+fn wants(text: &str) -> bool {
+    let idle = ["SET ", "SHOW ", "USE ", "KILL ", "BEGIN", "START ", "COMMIT", "ROLLBACK"];
+    let expression = text.starts_with("SELECT ") && !text.contains(" FROM ");
+    !is_validation(text) && !expression && !idle.iter().any(|word| text.starts_with(word))
+}
+
+/// Whether a service is a server, and none of its requests that could be read has failed.
+fn serves_well(facts: &Facts<'_>, service: &str) -> bool {
+    let listens = facts.service(service).is_some_and(|service| !service.listens.is_empty());
+    let mut requests = facts.http.iter().filter(|row| row.role == Role::Server && row.service == service);
+    let failed = |row: &HttpRow| row.status.is_none_or(|status| status >= 500);
+    (listens || facts.served(service).0 > 0) && !requests.any(failed)
+}
+
+/// Errors that a pool's tests ended with.
+fn test_errors(facts: &Facts<'_>, peer: &Peer<'_>) -> Counters {
     let asked = |row: &&MysqlRow| row.digest_text.as_deref().is_some_and(is_validation);
     errors(peer.mysql_rows(facts).filter(asked))
 }

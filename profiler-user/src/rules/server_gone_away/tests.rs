@@ -6,7 +6,7 @@ use super::super::sample::{distribution, findings, judged, listener, pool, with_
 use super::super::{connection_failures, sample};
 use super::mysql::{KILLED, TIMEOUT};
 use super::*;
-use crate::report::{ClosedBy, ConnectionRow, Distribution, ListenerRow, MysqlRow, Report};
+use crate::report::{ClosedBy, ConnectionRow, Distribution, HttpRow, ListenerRow, MysqlRow, Report};
 
 fn exactly(count: u64, value: f64) -> Option<Distribution> {
     let d = distribution(count, value);
@@ -141,31 +141,92 @@ fn what_a_restart_refuses_is_explained_by_it() {
     assert_eq!(refused[0].explained_by.as_deref(), Some(ID));
 }
 
-/// A pool that asks `SELECT 1` before each use has lost nothing; one that asks nothing else means it.
-#[test]
-fn validation_queries_expect_it() {
-    let validated = |count| ConnectionRow { gone_validated: count, ..gone("fin", 3, exactly(3, 1.0)) };
-    let statements = |count: u64, text: &str| MysqlRow {
+fn statements(count: u64, text: &str) -> MysqlRow {
+    MysqlRow {
         service: "shop".into(),
         peer: Some("10.0.0.9:3306".into()),
         count,
         ..crate::output::text::sample::mysql_row("query", Some(text))
-    };
-    for (gone, text, left) in [
-        (3, "SELECT name FROM items WHERE id = ?", 0),
-        (2, "SELECT name FROM items WHERE id = ?", 1),
-        (3, "SET NAMES utf8mb4", 3),
-        (3, "SHOW VARIABLES", 3),
-        (3, "SELECT ?", 3),
+    }
+}
+
+fn validated(gone: u64) -> ConnectionRow {
+    ConnectionRow { gone_validated: gone, ..gone_by_fin(3) }
+}
+
+fn gone_by_fin(count: u64) -> ConnectionRow {
+    gone("fin", count, exactly(count, 1.0))
+}
+
+/// A service that answers no HTTP request and listens nowhere.
+fn script(row: ConnectionRow) -> Report {
+    Report { http: Vec::new(), ..with_connections(vec![row]) }
+}
+
+/// A pool that asks `SELECT 1` before each use has lost nothing, nor has one that tests its idle connections more often
+/// than they are used; a script that asks nothing else means it.
+#[test]
+fn validation_queries_expect_it() {
+    for (gone, text, count, left) in [
+        (3, "SELECT name FROM items WHERE id = ?", 40, 0),
+        (3, "SELECT name FROM items WHERE id = ?", 2, 0),
+        (3, "INSERT INTO items VALUES (...)", 1, 0),
+        (2, "SELECT name FROM items WHERE id = ?", 40, 1),
+        (2, "SELECT name FROM items WHERE id = ?", 2, 1),
+        (3, "SET NAMES utf8mb4", 40, 3),
+        (3, "SHOW VARIABLES", 40, 3),
+        (3, "SELECT CONNECTION_ID ( )", 40, 3),
+        (3, "ROLLBACK", 40, 3),
+        (3, "SELECT ?", 40, 3),
     ] {
-        let mut report = with_connections(vec![validated(gone)]);
-        report.mysql = vec![statements(40, "SELECT ? FROM DUAL"), statements(40, text)];
+        let mut report = script(validated(gone));
+        report.mysql = vec![statements(40, "SELECT ? FROM DUAL"), statements(count, text)];
         // What MariaDB says to a session that was killed is read as the answer.
         report.mysql[0].errors = [(KILLED.to_owned(), gone)].into();
         let left = if left == 3 { left + gone } else { left };
         let found = findings(&report, ID);
         assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), left, "{text}: {found:#?}");
     }
+}
+
+/// At night a server's pool tests its idle connections, and nobody asks for anything: no request has failed.
+#[test]
+fn an_idle_servers_pool_tests_its_connections() {
+    for (statuses, listens, count) in [
+        (vec![200, 404], false, 0),
+        (vec![200, 500], false, 1),
+        (vec![], true, 0),
+        (vec![500], true, 1),
+        (vec![], false, 1),
+    ] {
+        let mut report = script(validated(3));
+        report.mysql = vec![statements(40, "SELECT ?")];
+        let row = |status: &u16| HttpRow {
+            service: "shop".into(),
+            ..sample::http_row("GET", "/health", Some(*status), 3, 0.001)
+        };
+        report.http = statuses.iter().map(row).collect();
+        report.services[0].listens = if listens { vec!["0.0.0.0:8000".into()] } else { Vec::new() };
+        assert_eq!(findings(&report, ID).len(), count, "{statuses:?} {listens}");
+    }
+}
+
+/// Where both a test and a query that was wanted met closed connections, the numbers are the query's, and the text says
+/// what the others were.
+#[test]
+fn tests_beside_what_was_wanted() {
+    let mut report = script(validated(2));
+    report.mysql = vec![statements(40, "SELECT ?"), statements(5, "SELECT name FROM items WHERE id = ?")];
+    let found = findings(&report, ID);
+    assert!(found[0].title.contains("1 connection "), "{}", found[0].title);
+    assert_eq!((&found[0].evidence["gone"], &found[0].evidence["gone_tested"]), (&json!(1), &json!(2)));
+    let detail = "3 connections ended while idle (fin 3x); they had been idle for 1.00 s. To 1 of them the client wrote a \
+                  statement that it wanted answered";
+    assert!(found[0].detail.starts_with(detail), "{}", found[0].detail);
+    // One that ended within its test is none that was wanted.
+    report.connections = vec![killed(3)];
+    report.mysql[0].errors = [("closed".to_owned(), 2)].into();
+    assert_eq!(findings(&report, ID)[0].evidence["ended_in_use"], 1);
 }
 
 /// A ping that failed takes nothing from what others wrote to.

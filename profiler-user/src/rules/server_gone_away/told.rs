@@ -39,6 +39,7 @@ pub(super) fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, peer: &Peer<'a>, e
         ("peer", json!(peer.address)),
         ("cause", json!(cause.name())),
         ("gone", json!(ended.gone)),
+        ("gone_tested", json!(ended.tested)),
         ("ended_in_use", json!(ended.in_use)),
         ("too_large", json!(ended.too_large)),
         ("gone_by", json!(ended.by)),
@@ -67,12 +68,23 @@ fn detail(cause: Cause, ended: &Ended) -> String {
     let mut sentences = Vec::new();
     if ended.gone > 0 {
         let idle = ended.idle.map(|idle| format!("; they had been idle for {}", span(idle)));
-        sentences.push(format!(
-            "{} ended while idle ({}){}; the client wrote to them afterwards, which is error 2006 or 2013 there.",
-            units::things(ended.gone, "connection", "connections"),
-            listed(&ended.by),
-            idle.unwrap_or_default()
-        ));
+        let idle = idle.unwrap_or_default();
+        let by = listed(&ended.by);
+        sentences.push(if ended.tested == 0 {
+            format!(
+                "{} ended while idle ({by}){idle}; the client wrote to them afterwards, which is error 2006 or 2013 \
+                 there.",
+                units::things(ended.gone, "connection", "connections"),
+            )
+        } else {
+            format!(
+                "{} ended while idle ({by}){idle}. To {} of them the client wrote a statement that it wanted answered, \
+                 which is error 2006 or 2013 there; the others were found by a test (`SELECT 1`), as pools do, and \
+                 replaced.",
+                units::things(ended.gone + ended.tested, "connection", "connections"),
+                units::count(ended.gone),
+            )
+        });
     }
     if ended.in_use > 0 {
         let connections = units::things(ended.in_use, "connection", "connections");
