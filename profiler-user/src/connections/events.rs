@@ -124,8 +124,10 @@ impl Connections {
         let standing =
             if event.life.t_open == 0 { self.table.take_standing(&ends(event, subject)) } else { None };
         let mut invalid = self.invalid.remove(&key) || event.life.validated != 0;
+        let mut life = event.life;
         let row = if let Some(entry) = self.table.remove(key) {
             invalid |= entry.invalid;
+            life = entry.end(&event.life);
             self.sign_in(entry.row, &entry, &event.life);
             self.held.forget(key);
             entry.row
@@ -142,8 +144,8 @@ impl Connections {
         let begun = self.begun;
         let Some(found) = self.touch(row, event.time) else { return };
         let protocol = if seen == Protocol::Unknown { found.spoken.protocol() } else { seen };
-        found.closed(&event.life, protocol, begun);
-        found.gone_validated += u64::from(invalid && event.life.marks & mark::GONE != 0);
+        found.closed(&life, protocol, begun);
+        found.gone_validated += u64::from(invalid && life.marks & mark::GONE != 0);
         let ours = matches!(event.life.end, end::OURS | end::ABORTED);
         if ours
             && subject.role == Role::Server

@@ -32,6 +32,7 @@ impl Connections {
             return;
         };
         entry.invalid = invalid;
+        entry.asked(exchange);
         let protocol = match &exchange.call {
             Call::Http(_) => Protocol::Http,
             Call::Mysql(_) => Protocol::Mysql,

@@ -1,6 +1,7 @@
 //! What is remembered of each connection while it is open, and of those that the snapshot found before anything was
 //! seen of them. Bounded by `--max-connections` each; one that finds no room is counted in its row all the same.
 
+use profiler_ebpf::life::{Life, end, mark};
 use rustc_hash::FxHashMap;
 
 use super::address::Ends;
@@ -18,6 +19,9 @@ const PATIENCE: u32 = 16;
 /// A MySQL command that ends an open transaction though the server's error has no flags to say so: deadlock
 /// (`ER_LOCK_DEADLOCK`), which rolls all of it back.
 const DEADLOCK: u16 = 1213;
+
+/// No server ends connections that have been idle for less, ns; and a round trip takes less.
+const KEPT_NS: u64 = 250_000_000;
 
 /// When a connection began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +48,23 @@ pub(super) struct Entry {
     pub(super) signed_in: bool,
     /// MySQL: its last command was a validation query that failed.
     pub(super) invalid: bool,
+    /// Clients: its last exchange got no byte of an answer.
+    unanswered: Option<Unanswered>,
+    /// The end of the last one that was answered, ns; 0 before.
+    answered: u64,
     /// MySQL: the session is idle in an open transaction.
     in_transaction: Option<Idle>,
     /// Number of the survey that saw it last.
     seen: u32,
+}
+
+/// What a client asked in vain.
+#[derive(Debug, Clone, Copy)]
+enum Unanswered {
+    /// MySQL: nothing but whether the server is there, by a ping or a reset of the session.
+    Ping,
+    /// HTTP: a request, begun then, over a connection that had been idle for so long after the exchange before, ns.
+    Reused { start: u64, idle: u64 },
 }
 
 /// One that the snapshot found.
@@ -71,6 +88,11 @@ pub(super) fn failed_validation(exchange: &Exchange) -> bool {
     failed && exchange.role == Role::Client && call.digest_text.as_deref().is_some_and(is_validation)
 }
 
+/// Whether a command asks nothing but whether the server is there.
+fn is_ping(command: &str) -> bool {
+    matches!(command, "ping" | "reset_connection")
+}
+
 impl Entry {
     pub(super) fn new(row: u32, listener: Option<u32>, begun: Begun) -> Self {
         Self {
@@ -85,9 +107,53 @@ impl Entry {
             served: false,
             signed_in: false,
             invalid: false,
+            unanswered: None,
+            answered: 0,
             in_transaction: None,
             seen: 0,
         }
+    }
+
+    /// Notes an exchange of a client's: whether it was answered.
+    pub(super) fn asked(&mut self, exchange: &Exchange) {
+        let times = &exchange.times;
+        self.unanswered = match (&exchange.call, times.start) {
+            _ if times.first.is_some() || exchange.transport_error.is_none() => None,
+            (Call::Mysql(call), _) => is_ping(call.command).then_some(Unanswered::Ping),
+            (Call::Http(_), Some(start)) if self.answered != 0 => {
+                Some(Unanswered::Reused { start, idle: start.saturating_sub(self.answered) })
+            }
+            _ => None,
+        };
+        if exchange.transport_error.is_none() {
+            self.answered = times.last;
+        }
+    }
+
+    /// How a client's connection ended, as it matters to the client. A ping that found it closed, or was the last to find
+    /// it open, has lost nothing. A server that closes an idle connection while the next request is on its way did so
+    /// before it knew of it: its FIN, or its reset, comes within a round trip, sooner than an answer could.
+    pub(super) fn end(&self, life: &Life) -> Life {
+        let mut seen = *life;
+        if self.role != Role::Client || life.marks & mark::CUT == 0 {
+            return seen;
+        }
+        let server = matches!(life.end, end::PEERS | end::RESET);
+        match self.unanswered {
+            Some(Unanswered::Ping) => seen.marks &= !mark::CUT,
+            Some(Unanswered::Reused { start, idle })
+                if server
+                    && idle >= KEPT_NS
+                    && life.t_connect != 0
+                    && life.t_end.saturating_sub(start)
+                        < life.t_open.saturating_sub(life.t_connect).min(KEPT_NS) =>
+            {
+                seen.marks = seen.marks & !mark::CUT | mark::GONE;
+                seen.idle = idle;
+            }
+            _ => {}
+        }
+        seen
     }
 
     /// Notes whether a command has left a transaction open. Returns that the session had been idle in one before it, and

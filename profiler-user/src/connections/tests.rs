@@ -1,5 +1,6 @@
 //! The stage as a whole: events and exchanges in, rows out.
 
+mod ends;
 mod standing;
 mod surveys;
 mod transactions;
