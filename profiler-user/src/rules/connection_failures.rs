@@ -4,7 +4,8 @@
 //! Not for one that failed among thousands, for daemons that every program asks after and few hosts run, for the address
 //! of another family that is tried first, for a client that waited for its server at the start and got in, nor for
 //! connections that the server ended while idle and MySQL servers end in any way (`server-gone-away`). A response that
-//! has no other end than the connection's, and a stream, are whole when the server hangs up.
+//! has no other end than the connection's, and a stream, are whole when the server hangs up; long polls that a restart
+//! cuts are asked again ([`waited`]).
 
 mod advice;
 mod failures;
@@ -12,7 +13,10 @@ mod served;
 #[cfg(test)]
 mod tests;
 mod told;
+mod waited;
 mod ways;
+
+use std::collections::BTreeMap;
 
 use super::peer::Peer;
 use super::thresholds::{Threshold, Thresholds, Unit};
@@ -21,6 +25,7 @@ use crate::report::Severity;
 use failures::Failures;
 pub(crate) use failures::is_optional;
 use told::Crowds;
+use waited::Waited;
 use ways::Ways;
 
 pub(super) const ID: &str = "connection-failures";
@@ -72,12 +77,16 @@ impl Rule for ConnectionFailures {
         let peers = Peer::all(facts, |_| true);
         let ways = Ways::of(&peers);
         let (mut failing, mut unclear) = (Crowds::new(), Crowds::new());
+        let mut waited: BTreeMap<&str, Waited> = BTreeMap::new();
         for peer in &peers {
             let all = Failures::of(facts, peer, &ways);
             let failed = many(all.failed, all.attempted);
             let cut = many(all.cut(), all.connections);
             if (failed && all.failed as f64 >= least) || (cut && all.cut() as f64 >= least) {
                 failing.entry(peer.service).or_default().push((peer, all));
+            } else if all.waited.count as f64 >= least {
+                let sum = waited.entry(peer.service).or_default();
+                *sum = sum.and(all.waited);
             } else if (failed && all.connections == 0) || cut {
                 unclear.entry(peer.service).or_default().push((peer, all));
             }
@@ -87,6 +96,9 @@ impl Rule for ConnectionFailures {
         }
         let enough = |cut: u64, connections: u64| many(cut, connections) && cut as f64 >= least;
         served::judge(self, facts, enough, verdict);
+        for (service, waited) in waited {
+            verdict.not_enough(self, service, waited.reason());
+        }
         for (service, crowd) in unclear {
             for reason in told::too_little(&crowd, least) {
                 verdict.not_enough(self, service, reason);

@@ -3,6 +3,7 @@
 use super::super::peer::{Peer, listed};
 use super::super::{Facts, server_gone_away};
 use super::advice::HUNG_UP;
+use super::waited::Waited;
 use super::ways::Ways;
 use crate::output::style::units;
 use crate::report::Counters;
@@ -44,6 +45,8 @@ pub(super) struct Failures {
     pub(super) timeouts: u64,
     /// HTTP: ended by the server's FIN before the response had its end.
     pub(super) hung_up: u64,
+    /// Besides: long polls that were.
+    pub(super) waited: Waited,
     /// Those that there were.
     pub(super) connections: u64,
 }
@@ -58,13 +61,16 @@ impl Failures {
         let mysql = peer.rows.iter().any(|row| row.protocol == "mysql");
         let errors = mysql.then(|| peer.mysql_errors(facts));
         let too_large = errors.and_then(|mut errors| errors.remove(server_gone_away::TOO_LARGE)).unwrap_or(0);
+        let hung_up = peer.sum(|row| if row.protocol == "http" { row.cut_by.peer } else { 0 });
+        let waited = if hung_up > 0 { Waited::of(facts, peer) } else { Waited::default() };
         let all = Self {
             connects,
             failed,
             attempted: peer.sum(|row| row.attempted),
             resets: peer.sum(|row| row.cut_by.reset).saturating_sub(too_large),
             timeouts: peer.sum(|row| row.cut_by.timeout),
-            hung_up: peer.sum(|row| if row.protocol == "http" { row.cut_by.peer } else { 0 }),
+            hung_up: hung_up.saturating_sub(waited.count),
+            waited,
             connections: peer.sum(|row| row.established + row.preexisting),
         };
         if is_optional(peer.address) || has_got_in(peer) || ways.has_other(peer, failed) {
