@@ -135,15 +135,14 @@ impl Entry {
     /// before it knew of it: its FIN, or its reset, comes within a round trip, sooner than an answer could.
     pub(super) fn end(&self, life: &Life) -> Life {
         let mut seen = *life;
-        if self.role != Role::Client || life.marks & mark::CUT == 0 {
+        let is_servers = matches!(life.end, end::PEERS | end::RESET);
+        if self.role != Role::Client || !is_servers || life.marks & mark::CUT == 0 {
             return seen;
         }
-        let server = matches!(life.end, end::PEERS | end::RESET);
         match self.unanswered {
             Some(Unanswered::Ping) => seen.marks &= !mark::CUT,
             Some(Unanswered::Reused { start, idle })
-                if server
-                    && idle >= KEPT_NS
+                if idle >= KEPT_NS
                     && life.t_connect != 0
                     && life.t_end.saturating_sub(start)
                         < life.t_open.saturating_sub(life.t_connect).min(KEPT_NS) =>

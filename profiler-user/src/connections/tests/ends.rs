@@ -70,14 +70,19 @@ fn a_keep_alive_race_is_no_cut() {
 /// A pool that pings first.
 #[test]
 fn a_ping_that_is_not_answered_has_lost_nothing() {
-    for (command, cut) in [("ping", 0), ("reset_connection", 0), ("query", 1)] {
+    for (command, end, cut) in [
+        ("ping", end::PEERS, 0),
+        ("reset_connection", end::RESET, 0),
+        ("ping", end::TIMEOUT, 1),
+        ("query", end::PEERS, 1),
+    ] {
         let mut asked = mysql(Role::Client, 3 * SECOND, 4 * SECOND, None);
         asked.transport_error = Some("closed".into());
         asked.times.first = None;
         if let Call::Mysql(call) = &mut asked.call {
             call.command = command;
         }
-        let life = Life { marks: mark::OPENED | mark::CUT, end: end::PEERS, t_end: 3 * SECOND, ..opened() };
+        let life = Life { marks: mark::OPENED | mark::CUT, end, t_end: 3 * SECOND, ..opened() };
         assert_eq!(ended_after(vec![asked], life).cut, cut, "{command}");
     }
 }

@@ -14,8 +14,6 @@ pub(super) const TIMEOUT: &str = "4031";
 const SHUTDOWN: &str = "1053";
 /// ER_CONNECTION_KILLED.
 pub(super) const KILLED: &str = "1927";
-/// What a command ends with whose answer did not come.
-const TRANSPORT: &[&str] = &["closed", "ECONNRESET", "EPIPE"];
 /// A command of so many bytes may be longer than a server takes.
 const LONG: f64 = 262_144.0;
 /// Timeouts that people set are multiples of so many seconds, where only that tells.
@@ -65,11 +63,10 @@ impl Ended {
         } else {
             (0, Counters::new())
         };
-        // A test's answer that did not come: of those that were gone, or that ended meanwhile.
-        let unanswered: u64 = TRANSPORT.iter().filter_map(|error| asked.get(*error)).sum();
-        let tested_in_use = unanswered.saturating_sub(tested);
         let of = |errors: &Counters, number: &str| errors.get(number).copied().unwrap_or(0);
         let error = |number: &str| of(&errors, number) - of(&asked, number);
+        // A test whose answer did not come before the server's FIN: of those that were gone, or that ended meanwhile.
+        let tested_in_use = of(&asked, "closed").saturating_sub(tested);
         let unsent = unsent(facts, peer);
         let too_large = error(TOO_LARGE) + unsent;
         Some(Self {
