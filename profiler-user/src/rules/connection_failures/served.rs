@@ -11,6 +11,10 @@ use super::super::{Facts, Rule, Said, Verdict, evidence};
 use crate::output::style::units::{self, rate};
 use crate::report::{ConnectionRow, Role};
 
+const STOPPED: &str = "If it was stopped for a restart or a deployment, give it time to finish what it has in hand: gunicorn \
+                       `--graceful-timeout`, uvicorn `--timeout-graceful-shutdown`, systemd `TimeoutStopSec`. Else it crashed \
+                       or was killed.";
+
 /// A server's HTTP connections with other hosts.
 #[derive(Debug, Clone, Copy, Default)]
 struct Served {
@@ -72,7 +76,7 @@ fn said<'a>(rule: &'a dyn Rule, facts: &Facts<'a>, service: &'a str, served: Ser
             ("connections", json!(served.connections)),
             ("failures_per_second", json!(served.cut as f64 / facts.window.seconds)),
         ]),
-        advice: super::advice::HANGS_UP.into(),
+        advice: format!("{STOPPED} {}", super::advice::HANGS_UP),
         count: served.cut,
         ..Said::of(rule, facts, service, "clients")
     }
@@ -108,7 +112,9 @@ mod tests {
         assert_eq!(finding.title, "uvicorn shop:app: its processes ended in the middle of 9 requests");
         assert_eq!((finding.subject.as_str(), finding.count), ("clients", 9));
         assert!(finding.detail.starts_with("Of 80 connections, 9 had"), "{}", finding.detail);
-        assert!(finding.advice.contains("WORKER TIMEOUT"), "{}", finding.advice);
+        for word in ["--graceful-timeout", "WORKER TIMEOUT"] {
+            assert!(finding.advice.contains(word), "{}", finding.advice);
+        }
     }
 
     /// The nearest healthy ones: a server that closes without an answer and goes on; clients on this host, who tell it
