@@ -124,10 +124,10 @@ impl Connections {
         let standing =
             if event.life.t_open == 0 { self.table.take_standing(&ends(event, subject)) } else { None };
         let mut invalid = self.invalid.remove(&key) || event.life.validated != 0;
-        let mut life = event.life;
+        let mut event = *event;
         let row = if let Some(entry) = self.table.remove(key) {
             invalid |= entry.invalid;
-            life = entry.end(&event.life);
+            event.life = entry.end(&event.life);
             self.sign_in(entry.row, &entry, &event.life);
             self.held.forget(key);
             entry.row
@@ -135,7 +135,7 @@ impl Connections {
             before.row
         } else {
             // Nobody accepted it, or it was there before us and nobody used it; else there was no room to remember it.
-            if event.life.marks & mark::OPENED == 0 || is_nameless(event, subject) {
+            if event.life.marks & mark::OPENED == 0 || is_nameless(&event, subject) {
                 return;
             }
             let Some(row) = service.and_then(|service| self.row(subject, service)) else { return };
@@ -144,8 +144,8 @@ impl Connections {
         let begun = self.begun;
         let Some(found) = self.touch(row, event.time) else { return };
         let protocol = if seen == Protocol::Unknown { found.spoken.protocol() } else { seen };
-        found.closed(&life, protocol, begun);
-        found.gone_validated += u64::from(invalid && life.marks & mark::GONE != 0);
+        found.closed(&event.life, protocol, begun);
+        found.gone_validated += u64::from(invalid && event.life.marks & mark::GONE != 0);
         let ours = matches!(event.life.end, end::OURS | end::ABORTED);
         if ours
             && subject.role == Role::Server
@@ -154,7 +154,7 @@ impl Connections {
         {
             self.cut_by_exit(row);
         }
-        self.tell(event, subject, row);
+        self.tell(&event, subject, row);
     }
 
     /// A server's process has ended in the middle of an exchange.

@@ -4,7 +4,7 @@ use super::*;
 use crate::exchange::HttpCall;
 use crate::report::RouteSource;
 
-/// The connection of a client that ends as `life` says, after these exchanges.
+/// The connection of a client that ends as `life` says, after these exchanges. What is told of it is what its row says.
 fn ended_after(exchanges: Vec<Exchange>, life: Life) -> ConnectionRow {
     let mut stage = stage();
     let open = event(what::OPENED, role::CLIENT, 5, opened());
@@ -14,8 +14,13 @@ fn ended_after(exchanges: Vec<Exchange>, life: Life) -> ConnectionRow {
     }
     let mut closed = event(what::CLOSED, role::CLIENT, 5, life);
     closed.proto = proto::HTTP;
+    stage.telling = true;
     feed(&mut stage, &closed, Some("app"));
-    only(&stage)
+    let row = only(&stage);
+    let told = stage.take();
+    assert_eq!(u64::from(told[0].life.marks & mark::CUT != 0), row.cut);
+    assert_eq!(u64::from(told[0].life.marks & mark::GONE != 0), row.gone);
+    row
 }
 
 /// A request that crossed the server's FIN: on a connection that was idle before, and within a round trip (here 1 ms).

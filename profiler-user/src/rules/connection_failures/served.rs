@@ -11,6 +11,7 @@ use super::super::{Facts, Rule, Said, Verdict, evidence};
 use crate::output::style::units::{self, rate};
 use crate::report::{ConnectionRow, Role};
 
+/// What to do about a server that was stopped on purpose, and what follows if it was not.
 const STOPPED: &str = "If it was stopped for a restart or a deployment, give it time to finish what it has in hand: gunicorn \
                        `--graceful-timeout`, uvicorn `--timeout-graceful-shutdown`, systemd `TimeoutStopSec`. Else it crashed \
                        or was killed.";
