@@ -186,7 +186,8 @@ pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
         let c = unsafe { &mut *new };
         begin(c, sk, family);
         (c.record.role, c.marks) = (role as u8, marks as u8);
-        inserted = CONNS.insert(sk, &*c, BPF_NOEXIST as u64);
+        let whole: &Conn = c;
+        inserted = CONNS.insert(sk, whole, BPF_NOEXIST as u64);
     }
     // SAFETY: the same.
     unsafe { making.write_volatile(level) };
