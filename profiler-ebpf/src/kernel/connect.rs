@@ -76,7 +76,12 @@ pub(crate) fn accepted(listening: u64, ret: i64) {
     }
     if c.record.family == AF_UNIX {
         c.marks |= mark::SYNCED;
-        c.life.t_open = opened_by_peer(sk, time);
+        let opened = opened_by_peer(sk);
+        c.life.t_open = if opened != 0 { opened } else { time };
+        if c.t_ready < opened {
+            // Of what was there before it at this address.
+            c.t_ready = 0;
+        }
         if c.t_ready == 0 {
             c.t_ready = connection::arrived_before(sk);
         }
@@ -88,17 +93,12 @@ pub(crate) fn accepted(listening: u64, ret: i64) {
     life::opened(c);
 }
 
-/// When the client's connect() on a Unix socket returned: before that it is not known to wait.
+/// When the client's connect() on a Unix socket returned: before that it is not known to wait. 0 where it is not known to
+/// have returned.
 #[inline(always)]
-fn opened_by_peer(sk: u64, time: u64) -> u64 {
-    match CONNS.get_ptr(connection::peer(sk)) {
-        // SAFETY: a value of CONNS; a word.
-        Some(client) => match unsafe { (*client).life.t_open } {
-            0 => time,
-            opened => opened,
-        },
-        None => time,
-    }
+fn opened_by_peer(sk: u64) -> u64 {
+    // SAFETY: a value of CONNS; a word.
+    connection::other_end(sk).map_or(0, |client| unsafe { (*client).life.t_open })
 }
 
 /// connect(fd, address, length) has returned `ret`.

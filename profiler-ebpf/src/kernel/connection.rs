@@ -8,7 +8,7 @@ use profiler_ebpf::listener::Listener;
 use profiler_ebpf::record::{Counter, UNIX_PATH, UnixName, kind, proto};
 
 use super::config::CFG;
-use super::maps::{CONNS, MAKING, NEW_CONN, RING, UNIX_NAME, count};
+use super::maps::{CONNS, MAKING, NEW_CONN, RING, UNIX_NAME, add, count};
 use super::memory::{at_most, kernel, now};
 use super::world::wakeup;
 use super::{life, listener};
@@ -99,31 +99,34 @@ pub(crate) fn inode(sk: u64) -> u64 {
 
 /// The entry in which an arrival of data is noted, and whether it is that of the end at which they arrive.
 ///
-/// A new Unix connection is accepted in one thread while data arrive in another, the sender's: only the one who accepts
-/// makes its entry, and the arrival is noted at the sender's until then. Where that is not known either, both were there
-/// before us. Listeners are told of connections in the same way.
+/// A new Unix connection is accepted in one thread while data arrive in another, the sender's. Where the address still has
+/// an entry of what was there before, only the one who accepts replaces it, for two would take each other's: the arrival
+/// is noted at the sender's entry until then. Where that is not known either, both were there before us. Listeners are
+/// told of connections in the same way.
 #[inline(always)]
 pub(crate) fn arriving(sk: u64) -> Option<(*mut Conn, bool)> {
+    let mut is_stale = false;
     if let Some(conn) = CONNS.get_ptr_mut(sk) {
         // SAFETY: a value of CONNS.
         let c = unsafe { &*conn };
         if c.record.family != AF_UNIX || c.inode == 0 || c.inode == inode(sk) {
             return Some((conn, true));
         }
+        is_stale = true;
     }
     let (family, state) = family_and_state(sk)?;
     if state == tcp::LISTEN {
         listener::seen(sk, family);
         return None;
     }
-    if family == AF_UNIX {
-        if let Some(sender) = CONNS.get_ptr_mut(peer(sk)) {
+    if is_stale {
+        if let Some(sender) = other_end(sk) {
             return Some((sender, false));
         }
         return find(sk).map(|conn| (conn, true));
     }
     // A TCP connection that was there before us.
-    if state != tcp::ESTABLISHED {
+    if family != AF_UNIX && state != tcp::ESTABLISHED {
         return None;
     }
     made(create(sk, 0, 0)).map(|conn| (conn, true))
@@ -133,12 +136,23 @@ pub(crate) fn arriving(sk: u64) -> Option<(*mut Conn, bool)> {
 #[inline(always)]
 pub(crate) fn arrived_before(sk: u64) -> u64 {
     // SAFETY: a value of CONNS; a word.
-    CONNS.get_ptr(peer(sk)).map_or(0, |sender| unsafe { (*sender).t_peer_ready })
+    other_end(sk).map_or(0, |sender| unsafe { (*sender).t_peer_ready })
+}
+
+/// The entry of a Unix connection's other end, which may have been closed since; not of what was there before it at that
+/// address.
+#[inline(always)]
+pub(crate) fn other_end(sk: u64) -> Option<*mut Conn> {
+    let other = peer(sk);
+    let conn = CONNS.get_ptr_mut(other)?;
+    let inode = inode(other);
+    // SAFETY: a value of CONNS; a word.
+    if inode == 0 || inode == unsafe { (*conn).inode } { Some(conn) } else { None }
 }
 
 /// The other end of a Unix connection, 0 where there is none.
 #[inline(always)]
-pub(crate) fn peer(sk: u64) -> u64 {
+fn peer(sk: u64) -> u64 {
     kernel::<u64>(sk + CFG.unix_peer() as u64).unwrap_or(0)
 }
 
@@ -176,12 +190,13 @@ pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
         return none;
     }
     let Some(making) = MAKING.get_ptr_mut(0) else { return none };
-    // SAFETY: a per-CPU word; whoever interrupts leaves it as it was.
-    let level = unsafe { making.read_volatile() };
-    // SAFETY: the same.
-    unsafe { making.write_volatile(level + 1) };
+    // SAFETY: a per-CPU word; whoever interrupts us takes back what it adds.
+    let level = unsafe {
+        add(making, 1);
+        making.read_volatile().wrapping_sub(1)
+    };
     let mut inserted = Err(0);
-    if let Some(new) = NEW_CONN.get_ptr_mut(level) {
+    if let Some(new) = NEW_CONN.get_ptr_mut(level as u32) {
         // SAFETY: a per-CPU value, this program's until it leaves its level.
         let c = unsafe { &mut *new };
         begin(c, sk, family);
@@ -190,11 +205,16 @@ pub(crate) fn create(sk: u64, role: u64, marks: u64) -> *mut Conn {
         inserted = CONNS.insert(sk, whole, BPF_NOEXIST as u64);
     }
     // SAFETY: the same.
-    unsafe { making.write_volatile(level) };
+    unsafe { add(making, u64::MAX) };
     match CONNS.get_ptr_mut(sk) {
-        Some(conn) => conn,
-        None => {
-            if inserted.is_err() {
+        // SAFETY: a value of CONNS; a word.
+        Some(conn) if unsafe { (*conn).record.sk } == sk => conn,
+        mixed => {
+            if mixed.is_some() {
+                // Where these programs are preempted, another one may have had the same template (Linux 7.0 and newer).
+                let _ = CONNS.remove(sk);
+            }
+            if mixed.is_some() || inserted.is_err() {
                 // Counted once for each connection that opens, and apart for each operation on one without an entry.
                 count(if marks != 0 { Counter::ConnectionTableFull } else { Counter::Untracked });
             }

@@ -50,7 +50,7 @@ pub(crate) static NEW_CONN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(LE
 
 /// How many programs of this CPU are making a connection: a soft interrupt's interrupts a thread's.
 #[map]
-pub(crate) static MAKING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static MAKING: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Programs that may be making a connection on one CPU, each interrupted by the next.
 pub(crate) const LEVELS: u32 = 3;
@@ -127,8 +127,18 @@ pub(crate) fn count(counter: Counter) {
             // SAFETY: a per-CPU slot that only programs in process context write.
             unsafe { *value += 1 };
         } else {
-            // SAFETY: a valid, aligned word of a map; the instruction is older than the ring buffer that we need.
-            unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1u64) };
+            // SAFETY: a valid, aligned word of a map.
+            unsafe { add(value, 1) };
         }
     }
+}
+
+/// Adds to a word in one step, wrapping around.
+///
+/// # Safety
+/// An aligned word of a map.
+#[inline(always)]
+pub(crate) unsafe fn add(word: *mut u64, what: u64) {
+    // SAFETY: the caller's word; the instruction is older than the ring buffer that we need.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) word, in(reg) what) };
 }

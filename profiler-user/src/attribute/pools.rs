@@ -35,6 +35,18 @@ impl Pools {
         })
     }
 
+    /// The same, of a process that is not asked for alone: only `unread` programs are read, as many as are left of it. A
+    /// process whose program would be one too many has a set like Go's until then.
+    pub fn may_have(&mut self, pid: u32, unread: &mut usize) -> bool {
+        if !self.known.contains(&pid) {
+            if *unread == 0 {
+                return true;
+            }
+            *unread -= 1;
+        }
+        self.has(pid)
+    }
+
     /// This number is a new process's from now on, or its process another program's. Not to be called at an end: what
     /// the process did before may still be on its way.
     pub fn renew(&mut self, pid: u32) {
@@ -64,6 +76,10 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         symlink(&program, dir.join("exe")).unwrap();
         let mut pools = Pools::new(root.path().into());
+        let mut unread = 1;
+        assert!(!pools.may_have(9, &mut unread));
+        assert!(pools.may_have(10, &mut unread), "not read yet");
+        assert!(!pools.may_have(9, &mut unread), "read before");
         assert!(pools.has(7));
         assert!(!pools.has(8));
         fs::remove_file(dir.join("exe")).unwrap();

@@ -26,6 +26,8 @@ use crate::watch::census::Census;
 use crate::watch::sight::Descriptors;
 use crate::watch::{Sight, Watch};
 
+/// Programs of processes that are read at one look, at the most: they may be on a slow disk.
+const PROGRAMS: usize = 4;
 /// The table is read so often; less where reading it takes long.
 const EVERY: Duration = Duration::from_millis(25);
 /// The lengths of turns are read so often: a thread that has ended takes what was not read with it.
@@ -40,6 +42,7 @@ const STALE_NS: u64 = 2_500_000_000;
 const LONG_NS: u64 = 20_000_000;
 /// Control groups are read so often at the most, ns: the kernel sums up over all CPUs for it.
 const GROUPS_EVERY_NS: u64 = 90_000_000;
+
 /// The watch, what it sees with, and what it has seen.
 #[derive(Debug)]
 pub struct Lookout {
@@ -260,8 +263,9 @@ impl Lookout {
         let before = thread_cpu();
         self.table.clear();
         let Self { table, .. } = self;
+        let mut unread = PROGRAMS;
         session.each_loop(|l| {
-            if !pipeline.pools.has(l.turn.pid) {
+            if !pipeline.pools.may_have(l.turn.pid, &mut unread) {
                 table.push(*l);
             }
         });

@@ -139,13 +139,15 @@ impl Entry {
         if self.role != Role::Client || !is_servers || life.marks & mark::CUT == 0 {
             return seen;
         }
+        // About a round trip; far longer where a packet was lost.
+        let handshake = life.t_open.saturating_sub(life.t_connect);
         match self.unanswered {
             Some(Unanswered::Ping) => seen.marks &= !mark::CUT,
             Some(Unanswered::Reused { start, idle })
                 if idle >= KEPT_NS
                     && life.t_connect != 0
-                    && life.t_end.saturating_sub(start)
-                        < life.t_open.saturating_sub(life.t_connect).min(KEPT_NS) =>
+                    && handshake < KEPT_NS
+                    && life.t_end.saturating_sub(start) < handshake =>
             {
                 seen.marks = seen.marks & !mark::CUT | mark::GONE;
                 seen.idle = idle;

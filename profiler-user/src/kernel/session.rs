@@ -12,7 +12,7 @@ use log::{debug, warn};
 use profiler_ebpf::listener::Listener;
 use profiler_ebpf::record::Counter;
 
-pub use self::connections::Survey;
+pub use self::connections::{Survey, Which};
 use super::batch;
 use super::error::StartError;
 use super::hooks::{self, SocketHooks};

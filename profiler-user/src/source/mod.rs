@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::kernel::error::StartError;
 use crate::kernel::load::Options;
-use crate::kernel::session::Session;
+use crate::kernel::session::{Session, Which};
 
 /// The kernel half wakes us only when the ring fills; otherwise it is looked at this often, or more.
 const POLL: Duration = Duration::from_millis(50);
@@ -95,7 +95,7 @@ impl Source {
             ready.clear_ready();
         }
         if Instant::now() >= self.next_sweep {
-            self.sweep(false, sink);
+            self.sweep(Which::Cold, sink);
         }
         self.behind = self.take(BATCH, sink);
         self.session.flush_log();
@@ -104,10 +104,10 @@ impl Source {
     /// Detaches every program, and takes what is left: after this the window is closed.
     pub fn close(&mut self, sink: &mut impl Sink) {
         // What is gone by now is ended while the hooks still speak; nothing is concluded from what happens later.
-        self.sweep(false, sink);
+        self.sweep(Which::All, sink);
         self.session.detach();
         self.take(usize::MAX, sink);
-        self.sweep(true, sink);
+        self.sweep(Which::Last, sink);
         self.take(usize::MAX, sink);
     }
 
@@ -121,15 +121,15 @@ impl Source {
         true
     }
 
-    fn sweep(&mut self, last: bool, sink: &mut impl Sink) {
+    fn sweep(&mut self, which: Which, sink: &mut impl Sink) {
         let begun = Instant::now();
         sink.survey();
-        let found = self.session.survey(|conn, head| sink.connection(conn, head));
+        let found = self.session.survey(which, |conn, head| sink.connection(conn, head));
         sink.surveyed();
         self.in_flight = found.in_flight;
         // Thousands of Unix sockets may have been closed: what is sent of them would not fit into the ring at once.
         for sockets in found.idle.chunks(VISITS) {
-            let sent = self.session.visit(sockets, last);
+            let sent = self.session.visit(sockets, which);
             self.in_flight = self.in_flight.saturating_sub(sent);
             self.take(BATCH, sink);
         }

@@ -14,6 +14,17 @@ use crate::kernel::{batch, hooks};
 /// A Unix connection that was not used for so long is looked at, ns.
 const COLD_NS: u64 = 1_000_000_000;
 
+/// Which connections a sweep visits, of those that no event ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that were not used for a while.
+    Cold,
+    /// All of them: the recording is about to end.
+    All,
+    /// All of them, for what is complete, and no more: the hooks are silent already.
+    Last,
+}
+
 /// What a look at the connection table has found.
 #[derive(Debug, Default)]
 pub struct Survey {
@@ -27,12 +38,12 @@ pub struct Survey {
 /// used again at once is found so by its successor, and must not be ended at that moment.
 fn is_cold(conn: &Conn, now: u64) -> bool {
     let used = conn.life.t_used.max(conn.life.t_open).max(conn.record.born);
-    i32::from(conn.record.family) == libc::AF_UNIX && now.saturating_sub(used) >= COLD_NS
+    now.saturating_sub(used) >= COLD_NS
 }
 
 impl Session {
     /// Looks at every connection. `see` gets each, with the kept beginning of its request where one is under way.
-    pub fn survey(&mut self, mut see: impl FnMut(&Conn, &[u8])) -> Survey {
+    pub fn survey(&mut self, which: Which, mut see: impl FnMut(&Conn, &[u8])) -> Survey {
         self.misses.look(&self.ebpf);
         let mut found = Survey::default();
         let now = monotonic();
@@ -45,7 +56,9 @@ impl Session {
                 found.in_flight += 1 + u64::from(conn.waiting);
             }
             let lingers = machine::lingers(&conn);
-            if lingers || conn.t_closed != 0 || is_cold(&conn, now) {
+            let is_unix = i32::from(conn.record.family) == libc::AF_UNIX;
+            let is_due = is_unix && (which != Which::Cold || is_cold(&conn, now));
+            if lingers || conn.t_closed != 0 || is_due {
                 found.idle.push(conn.record.sk);
             }
         });
@@ -55,16 +68,16 @@ impl Session {
         found
     }
 
-    /// Has the kernel half look at these; `last`, when no more will come, has it send whatever is complete. Each may
+    /// Has the kernel half look at these; at the last it sends whatever is complete. Each may
     /// send an exchange and an end: the caller has to take them before there is no room for more. Returns how many
     /// exchanges were sent.
-    pub fn visit(&self, sockets: &[u64], last: bool) -> u64 {
+    pub fn visit(&self, sockets: &[u64], which: Which) -> u64 {
         let sweep = self.ebpf.program(hooks::SWEEP.program).and_then(|p| <&RawTracePoint>::try_from(p).ok());
         let Some(sweep) = sweep else { return 0 };
         let mut sent = 0;
         for sk in sockets {
             let mut run = RawTracePointRunOptions::new();
-            run.args = [*sk, last.into(), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            run.args = [*sk, u64::from(which == Which::Last), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             match sweep.test_run(run) {
                 // The program says 1 when the exchange was sent.
                 Ok(result) => sent += u64::from(result.return_value),

@@ -1,8 +1,8 @@
 //! Requests that waited by design when their server hung up: long polls that a restart or a deployment cuts, whose client
 //! asks again. A service's HTTP rows with one peer go in, how many requests look like it come out.
 //!
-//! Not for a route of which one was cut sooner: somebody wanted its answer. Nor for requests that were cut at the same
-//! age, as a worker's timeout does it, unless the server went down.
+//! Not for a route of which one was cut sooner, or that mostly answers sooner: somebody wanted its answer. Nor for requests
+//! that were cut at the same age, as a worker's timeout does it, unless the server went down.
 
 use super::super::Facts;
 use super::super::peer::Peer;
@@ -26,19 +26,34 @@ pub(super) struct Waited {
 impl Waited {
     pub(super) fn of(facts: &Facts<'_>, peer: &Peer<'_>) -> Self {
         let went_down = went_down(facts, peer);
+        let own = || {
+            facts.http.iter().filter(|row| {
+                row.role == Role::Client
+                    && row.service == peer.service
+                    && row.peer.as_deref() == Some(peer.address)
+            })
+        };
+        let answers_soon = |cut: &HttpRow| {
+            let mut same = own()
+                .filter(|row| row.status.is_some() && row.method == cut.method && row.route == cut.route);
+            same.any(|row| row.duration.is_some_and(|waited| waited.p50 < LONG))
+        };
         let unanswered = |row: &&HttpRow| {
-            row.role == Role::Client
-                && row.service == peer.service
-                && row.peer.as_deref() == Some(peer.address)
-                && row.status.is_none()
-                && row.error_type.as_deref() == Some("closed")
+            row.status.is_none() && row.error_type.as_deref() == Some("closed") && !answers_soon(row)
         };
         let by_design =
             |waited: &Distribution| waited.min >= LONG && (went_down || waited.max - waited.min > SWEEP);
-        let rows = facts.http.iter().filter(unanswered).filter_map(|row| row.duration);
-        rows.filter(by_design).fold(Self::default(), |all, waited| {
+        let rows = own().filter(unanswered).filter_map(|row| row.duration);
+        let all = rows.filter(by_design).fold(Self::default(), |all, waited| {
             all.and(Self { count: waited.count, least: waited.min, most: waited.max })
-        })
+        });
+        // Among them are those that the client has given up: rows do not tell them apart.
+        let hung_up = peer.sum(|row| if row.protocol == "http" { row.cut_by.peer } else { 0 });
+        let given_up = peer.sum(|row| row.cut_by.us);
+        match all.count.saturating_sub(given_up).min(hung_up) {
+            0 => Self::default(),
+            count => Self { count, ..all },
+        }
     }
 
     /// These and others.
@@ -118,6 +133,33 @@ mod tests {
         let verdict = judged(&hung_up(&[(9, 3.0, 28.0)]));
         let reason = "9 requests that had waited for 3.00 s to 28.0 s ended without an answer";
         assert!(verdict.undecided[0].reason.starts_with(reason), "{verdict:#?}");
+    }
+
+    /// What hung and was killed then had waited for long, too: elsewhere its answers came at once.
+    #[test]
+    fn a_route_that_answers_sooner_is_no_long_poll() {
+        let mut hung = hung_up(&[(9, 3.0, 28.0)]);
+        let answered = |duration: Option<Distribution>| HttpRow {
+            service: "shop".into(),
+            role: Role::Client,
+            peer: Some(PEER.into()),
+            duration,
+            ..http_row("GET", "/route0", Some(200), 100, 1.0)
+        };
+        hung.http.push(answered(Some(distribution(100, 20.0))));
+        assert_eq!(told(&hung), (0, 1), "its answers come late, too");
+        hung.http[1] = answered(Some(distribution(100, 0.02)));
+        assert_eq!(told(&hung), (9, 0));
+    }
+
+    /// Their rows look like those that the server hung up on.
+    #[test]
+    fn requests_that_the_client_has_given_up_take_nothing_from_others() {
+        let mut given_up = hung_up(&[(30, 1.5, 40.0), (12, 0.02, 0.02)]);
+        given_up.connections[0].cut_by = ClosedBy { peer: 12, us: 30, ..ClosedBy::default() };
+        assert_eq!(told(&given_up), (12, 0));
+        given_up.connections[0].cut_by = ClosedBy { peer: 22, us: 20, ..ClosedBy::default() };
+        assert_eq!(told(&given_up), (12, 0), "10 of 30 are long polls");
     }
 
     /// Clients that all began to wait together: the server went down.

@@ -66,13 +66,15 @@ impl Ended {
         let of = |errors: &Counters, number: &str| errors.get(number).copied().unwrap_or(0);
         let error = |number: &str| of(&errors, number) - of(&asked, number);
         // A test whose answer did not come before the server's FIN: of those that were gone, or that ended meanwhile.
-        let tested_in_use = of(&asked, "closed").saturating_sub(tested);
+        let by = peer.counters(|row| &row.gone_by);
+        let tested_by_fin = tested.saturating_sub(of(&by, "reset"));
+        let tested_in_use = of(&asked, "closed").saturating_sub(tested_by_fin);
         let unsent = unsent(facts, peer);
         let too_large = error(TOO_LARGE) + unsent;
         Some(Self {
             gone: peer.sum(|row| row.gone).saturating_sub(unsent + tested),
             tested,
-            by: peer.counters(|row| &row.gone_by),
+            by,
             idle: peer.most(|row| row.gone_idle),
             in_use: peer.sum(|row| row.cut_by.peer).saturating_sub(too_large + tested_in_use)
                 + error(SHUTDOWN)
@@ -138,7 +140,7 @@ impl Cause {
 /// those that are gone: it asks for something else, too; or it is a server, none of whose requests failed meanwhile.
 fn is_tested(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
     let mut statements = peer.mysql_rows(facts).filter_map(|row| row.digest_text.as_deref());
-    statements.any(wants) || serves_well(facts, peer.service)
+    statements.any(wants) || serves_well(facts, peer)
 }
 
 /// Whether a statement wants data: no validation query, nor what clients set, show and end when they sign in and leave.
@@ -148,12 +150,18 @@ fn wants(text: &str) -> bool {
     !is_validation(text) && !expression && !idle.iter().any(|word| text.starts_with(word))
 }
 
-/// Whether a service is a server, and none of its requests that could be read has failed.
-fn serves_well(facts: &Facts<'_>, service: &str) -> bool {
-    let listens = facts.service(service).is_some_and(|service| !service.listens.is_empty());
-    let mut requests = facts.http.iter().filter(|row| row.role == Role::Server && row.service == service);
-    let failed = |row: &HttpRow| row.status.is_none_or(|status| status >= 500);
-    (listens || facts.served(service).0 > 0) && !requests.any(failed)
+/// Whether a service is a server, and fewer of its requests that could be read have failed than connections ended. Those
+/// whose clients have given up say nothing.
+fn serves_well(facts: &Facts<'_>, peer: &Peer<'_>) -> bool {
+    let listens = facts.service(peer.service).is_some_and(|service| !service.listens.is_empty());
+    let requests = facts.http.iter().filter(|row| row.role == Role::Server && row.service == peer.service);
+    let has_failed = |row: &&HttpRow| {
+        let given_up = row.error_type.as_deref() == Some("closed");
+        row.status.map_or(!given_up, |status| status >= 500)
+    };
+    let failed: u64 = requests.filter(has_failed).map(|row| row.count).sum();
+    let ended = peer.sum(|row| row.gone + row.cut_by.peer);
+    (listens || facts.served(peer.service).0 > 0) && failed < ended
 }
 
 /// Errors that a pool's tests ended with.

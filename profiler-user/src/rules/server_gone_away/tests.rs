@@ -209,6 +209,31 @@ fn an_idle_servers_pool_tests_its_connections() {
         report.services[0].listens = if listens { vec!["0.0.0.0:8000".into()] } else { Vec::new() };
         assert_eq!(findings(&report, ID).len(), count, "{statuses:?} {listens}");
     }
+    // A probe that gave up, and errors that are fewer than the connections that ended.
+    let mut report = script(validated(3));
+    report.mysql = vec![statements(40, "SELECT ?")];
+    let row = |status, count| HttpRow {
+        service: "shop".into(),
+        ..sample::http_row("GET", "/health", status, count, 0.001)
+    };
+    let given_up = HttpRow { error_type: Some("closed".into()), ..row(None, 5) };
+    for (failed, count) in [(2, 0), (3, 1)] {
+        report.http = vec![given_up.clone(), row(Some(502), failed)];
+        assert_eq!(findings(&report, ID).len(), count, "{failed}");
+    }
+}
+
+/// Tests that met a reset said so at once: those that got no answer are others.
+#[test]
+fn tests_of_two_kinds() {
+    let reset = |tested| ConnectionRow { gone_validated: tested, ..gone("reset", 10, exactly(10, 1.0)) };
+    let by = ClosedBy { peer: 3, ..ClosedBy::default() };
+    let mut report = script(ConnectionRow { cut: 3, cut_by: by, ..reset(10) });
+    report.mysql = vec![statements(40, "SELECT ?"), statements(5, "SELECT name FROM items WHERE id = ?")];
+    report.mysql[0].errors = [("closed".to_owned(), 3), ("EPIPE".to_owned(), 10)].into();
+    assert_eq!(findings(&report, ID), [], "a healthy pool");
+    report.mysql[0].errors = [("closed".to_owned(), 1), ("EPIPE".to_owned(), 10)].into();
+    assert_eq!(findings(&report, ID)[0].evidence["ended_in_use"], 2);
 }
 
 /// Where both a test and a query that was wanted met closed connections, the numbers are the query's, and the text says
