@@ -134,8 +134,8 @@ impl Found {
             if path.is_symlink() {
                 continue;
             } else if path.is_dir() {
-                if name == "kernel" {
-                    self.release = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+                if folder.ends_with("lib/modules") {
+                    self.release = Some(name.clone().into_owned());
                 }
                 self.search(&path)?;
             } else if name.starts_with("vmlinuz") {
