@@ -1,9 +1,10 @@
 //! What hostprof can do on the kernel that runs, in one look: `cargo xtask vm --smoke` runs this on each.
 //!
 //! Out come facts, one JSON object a line: what gives it, what it is, what was seen, and what is wrong about that.
-//! Real servers answer real clients while hostprof records, first with the hooks that it chooses, then with every other
-//! way to see sockets that this kernel has. Each fact is compared with what this kernel should give, so that a hook that
-//! attaches and stays silent is found out. The status is zero only if nothing is wrong. Needs root.
+//! Real servers answer real clients while hostprof records, first with the hooks that it chooses, then, with
+//! `--all-hooks`, with every other way to see sockets that this kernel has. Each fact is compared with what this kernel
+//! should give, so that a hook that attaches and stays silent is found out. The status is zero only if nothing is wrong.
+//! Needs root.
 
 mod doctor;
 mod fact;
@@ -11,9 +12,9 @@ mod kernel;
 mod stall;
 mod traffic;
 
-use std::{fs, process::ExitCode};
+use std::{env, fs, process::ExitCode, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use hostprof_tests::{LoopRuntime, Stalling, require_root};
 
 use doctor::Doctor;
@@ -31,36 +32,41 @@ fn main() -> ExitCode {
 
 fn run(facts: &mut Facts) -> Result<()> {
     require_root()?;
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let all_hooks = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--all-hooks"] => true,
+        _ => bail!("unknown arguments {arguments:?}: known is --all-hooks"),
+    };
     let kernel = Kernel::running()?;
-    let doctor = Doctor::ask()?;
+    let Some(best) = kernel.socket_hooks() else {
+        Doctor::ask()?.judge(&kernel, facts);
+        doctor::refusal(facts)?;
+        return complaints(facts);
+    };
+    // Verifying programs is what takes the time, and the kernel does it on one CPU for each who loads some.
+    let (doctor, traffic) = thread::scope(|scope| {
+        let doctor = scope.spawn(Doctor::ask);
+        let traffic = record(best, &kernel, facts);
+        (doctor.join(), traffic)
+    });
+    let traffic = traffic?;
+    let doctor = doctor.ok().context("asking doctor panicked")??;
     doctor.judge(&kernel, facts);
-    match kernel.socket_hooks() {
-        Some(best) => {
-            let traffic = Traffic::start()?;
-            let server = Stalling::start(LoopRuntime::Asyncio)?;
-            record_everything(best, &kernel, &traffic, &server, facts)?;
-            for way in doctor.socket_hooks().into_iter().filter(|way| way != best) {
-                let seen = traffic.record(&["--loops", "off", "--socket-hooks", &way])?;
-                seen.judge(&way, &kernel, facts);
-            }
-            server.stop()?;
-            traffic.stop()?;
-        }
-        None => doctor::refusal(facts)?,
+    let others = doctor.socket_hooks().into_iter().filter(|way| all_hooks && way != best);
+    for way in others {
+        traffic.record(&["--loops", "off", "--socket-hooks", &way])?.judge(&way, &kernel, facts);
     }
+    traffic.stop()?;
     complaints(facts)
 }
 
-/// One recording as anybody starts it.
-fn record_everything(
-    best: &str,
-    kernel: &Kernel,
-    traffic: &Traffic,
-    server: &Stalling,
-    facts: &mut Facts,
-) -> Result<()> {
+/// One recording as anybody starts it. Returns the servers, which go on.
+fn record(best: &str, kernel: &Kernel, facts: &mut Facts) -> Result<Traffic> {
+    let traffic = Traffic::start()?;
+    let server = Stalling::start(LoopRuntime::Asyncio)?;
     let mut held = Ok(());
-    let seen = traffic.record_with(&[], || held = stall::hold(server))?;
+    let seen = traffic.record_with(&[], || held = stall::hold(&server))?;
     held?;
     let hooks = &seen.report().json()["capture"]["hooks"];
     let expected = [
@@ -73,8 +79,9 @@ fn record_everything(
         facts.say(Fact::same("in use", what, hooks[what].as_str(), expected));
     }
     seen.judge(best, kernel, facts);
-    stall::judge(seen.report(), server, kernel, facts);
-    Ok(())
+    stall::judge(seen.report(), &server, kernel, facts);
+    server.stop()?;
+    Ok(traffic)
 }
 
 /// Whether the kernel itself has found anything wrong.

@@ -49,6 +49,9 @@ pub(crate) struct Options {
     /// Instead of a command: build, then try what hostprof does on each kernel, and show it as a table
     #[arg(long, conflicts_with = "command")]
     smoke: bool,
+    /// With --smoke: every way to see sockets, not only the one that hostprof chooses
+    #[arg(long, requires = "smoke")]
+    all_hooks: bool,
     /// Write that table to this file, too
     #[arg(long, value_name = "FILE", requires = "smoke")]
     table: Option<PathBuf>,
@@ -73,11 +76,11 @@ struct Row {
 }
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
-    let Options { kernels, lockdown, timeout, cpus, memory, smoke, table, command } = options;
+    let Options { kernels, lockdown, timeout, cpus, memory, smoke, all_hooks, table, command } = options;
     ensure!(cpus > 0 && memory >= 256, "a guest needs a CPU and 256 MiB");
     let size = Size { cpus, memory, timeout };
     if smoke {
-        return smoke::run(&kernels, &lockdown, size, table.as_deref());
+        return smoke::run(&kernels, &lockdown, all_hooks, size, table.as_deref());
     }
     let task = Task::here(command).context("failed to read where we are")?;
     let rows = boot(&kernels, &lockdown, &task, size, Output::Ours)?;

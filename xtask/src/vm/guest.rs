@@ -246,8 +246,12 @@ fn start_machine(machine: &Machine<'_>, pipes: &[PipeWriter], log: &Path) -> Res
     qemu.spawn().with_context(|| format!("failed to run {qemu:?}"))
 }
 
+/// Whether KVM can run any kernel: there are hosts whose KVM does without the processor's help, and runs only kernels
+/// that are made for it.
 fn has_kvm() -> bool {
-    File::options().read(true).write(true).open("/dev/kvm").is_ok()
+    let by_processor =
+        ["/sys/module/kvm_amd", "/sys/module/kvm_intel"].iter().any(|path| Path::new(path).exists());
+    by_processor && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
 /// Passes on everything, or keeps it. A reader of ours that has gone must not hold up the guest.

@@ -16,7 +16,7 @@ fail() {
     busybox reboot -f
 }
 export PATH=/bin
-busybox --install -s /bin
+/bin/busybox --install -s /bin
 mount -t proc proc /proc && mount -t devtmpfs dev /dev || fail "mounting /dev"
 for module in /modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module" || fail "loading $module"
@@ -41,10 +41,21 @@ cp /task run/hostprof-vm-task || fail "copying the command"
 for port in 1 2 3; do
     stty -F /dev/ttyS$port raw -echo || fail "setting up ttyS$port"
 done
+# Through pipes: the command is not to take the ports for terminals.
+mkfifo /output /complaints
+cat /output >/dev/ttyS1 &
+output=$!
+cat /complaints >/dev/ttyS3 &
+complaints=$!
 echo started >/dev/ttyS2
-chroot /root /bin/sh /run/hostprof-vm-task </dev/null >/dev/ttyS1 2>/dev/ttyS3
+chroot /root /bin/sh /run/hostprof-vm-task </dev/null >/output 2>/complaints
 status=$?
-# Changing a port's settings waits for what it has yet to send, also from programs that outlive the command.
+# Both end with the command, unless a program that outlives it holds a pipe open.
+for try in 0 1 2 3 4 5 6 7 8 9; do
+    kill -0 $output 2>/dev/null || kill -0 $complaints 2>/dev/null || break
+    sleep 0.1
+done
+# Changing a port's settings waits for what it has yet to send.
 for port in 1 3; do
     stty -F /dev/ttyS$port cooked
 done

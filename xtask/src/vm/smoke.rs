@@ -44,6 +44,7 @@ struct Column {
 pub(super) fn run(
     kernels: &[Series],
     lockdown: &[Lockdown],
+    all_hooks: bool,
     size: Size,
     file: Option<&Path>,
 ) -> Result<ExitCode> {
@@ -60,7 +61,9 @@ pub(super) fn run(
         "--bin",
         "smoke",
     ]))?;
-    let mut task = Task::here(vec![program.into()]).context("failed to read where we are")?;
+    let mut arguments = vec![OsString::from(program)];
+    arguments.extend(all_hooks.then(|| OsString::from("--all-hooks")));
+    let mut task = Task::here(arguments).context("failed to read where we are")?;
     task.environment.retain(|(name, _)| name != "HOSTPROF_BIN");
     task.environment.push((OsString::from("HOSTPROF_BIN"), binary.into()));
 
