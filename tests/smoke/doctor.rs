@@ -8,12 +8,11 @@ use serde_json::Value;
 
 use crate::{
     fact::{Fact, Facts},
-    kernel::Kernel,
+    kernel::{Kernel, WAYS},
 };
 
-/// How the checks of ways to see sockets begin; the rest is the way's name.
+/// How the checks of hooks begin; the rest is the hook's name.
 const HOOK: &str = "hook-";
-const WAYS: [&str; 3] = ["sock-tracepoints", "syscall-exit", "raw-exit"];
 
 /// Its answer.
 #[derive(Debug)]
@@ -44,7 +43,6 @@ impl Doctor {
     }
 
     pub(crate) fn judge(&self, kernel: &Kernel, facts: &mut Facts) {
-        let best = kernel.socket_hooks();
         let can = self.findings["can_record"] == true;
         let reasons: Vec<_> = self
             .checks()
@@ -52,13 +50,17 @@ impl Doctor {
             .map(|(id, _, check)| format!("{id}: {}", check["reason"]))
             .collect();
         let reasons = reasons.join(", ");
-        facts.say(Fact::is("doctor", "can record", can && self.success, best.is_some(), reasons));
+        facts.say(Fact::is(
+            "doctor",
+            "can record",
+            can && self.success,
+            kernel.socket_hooks().is_some(),
+            reasons,
+        ));
         for (id, ok, check) in self.checks() {
             let Some(hook) = id.strip_prefix(HOOK) else { continue };
             let detail = check["reason"].as_str().unwrap_or("it is there");
-            // The others may be there or not; the one that is chosen must be.
-            let expected = if best == Some(hook) { true } else { ok };
-            facts.say(Fact::is("doctor", hook, ok, expected, detail));
+            facts.say(Fact::is("doctor", hook, ok, kernel.gives(hook), detail));
         }
     }
 }

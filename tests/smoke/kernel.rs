@@ -4,6 +4,9 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
+/// The ways to see sockets, the best first.
+pub(crate) const WAYS: [&str; 3] = ["sock-tracepoints", "syscall-exit", "raw-exit"];
+
 /// A version, as far as hooks depend on it, and whether eBPF may read memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kernel {
@@ -27,22 +30,26 @@ impl Kernel {
 
     /// The best way to see sockets; none where nothing can be recorded.
     pub(crate) fn socket_hooks(&self) -> Option<&'static str> {
-        match self.version {
-            _ if self.confidential => None,
-            // net/core/sock.c: trace_sock_recv_length
-            (6, 3..) | (7.., _) => Some("sock-tracepoints"),
-            // kernel/trace/bpf_trace.c: bpf_task_pt_regs
-            (5, 15..) | (6, _) => Some("syscall-exit"),
-            _ => Some("raw-exit"),
-        }
+        WAYS.into_iter().find(|way| self.gives(way))
     }
 
-    /// Whether it tells when data arrive (net/core/sock.c: trace_sk_data_ready).
+    /// Whether this hook, by `doctor`'s name for it, should work.
+    pub(crate) fn gives(&self, hook: &str) -> bool {
+        !self.confidential
+            && match hook {
+                "sock-tracepoints" | "data_ready" => self.has_arrivals(),
+                "syscall-exit" | "loop_switch" => self.names_calls(),
+                _ => true,
+            }
+    }
+
+    /// Whether it tells when data arrive, and of reads and writes (net/core/sock.c: trace_sk_data_ready,
+    /// trace_sock_recv_length).
     pub(crate) fn has_arrivals(&self) -> bool {
         self.version >= (6, 3)
     }
 
-    /// Whether a blocked thread's system call can be known (kernel/trace/bpf_trace.c: bpf_task_pt_regs).
+    /// Whether a thread's system call can be known from outside (kernel/trace/bpf_trace.c: bpf_task_pt_regs).
     pub(crate) fn names_calls(&self) -> bool {
         self.version >= (5, 15)
     }
@@ -69,6 +76,8 @@ mod tests {
         assert_eq!((hooks("6.12.117+deb12"), hooks("7.2.13")), ("sock-tracepoints", "sock-tracepoints"));
         assert!(of("7.0.4").has_arrivals() && !of("6.1.0").has_arrivals());
         assert!(of("6.1.0").names_calls() && !of("5.10.0").names_calls());
+        assert!(of("6.1.0").gives("loop_switch") && !of("5.10.0").gives("loop_switch"));
+        assert!(of("5.10.0").gives("set_state") && !of("6.1.0").gives("data_ready"));
     }
 
     #[test]
@@ -76,5 +85,7 @@ mod tests {
         let of = |lockdown| Kernel::parse("6.18.15", lockdown).unwrap().socket_hooks();
         assert_eq!(of("none integrity [confidentiality]\n"), None);
         assert_eq!(of("none [integrity] confidentiality\n"), Some("sock-tracepoints"));
+        let confidential = Kernel::parse("6.18.15", "[confidentiality]").unwrap();
+        assert!(!confidential.gives("set_state"));
     }
 }

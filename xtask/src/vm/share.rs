@@ -19,7 +19,17 @@ use anyhow::{Context as _, Result};
 /// Where the daemon is: that of qemu's own package (up to Debian 12), and that of a package of its own.
 const DAEMONS: [(&str, &[&str]); 2] = [
     ("/usr/lib/qemu/virtiofsd", &["-f", "-o", "source=/,sandbox=chroot,cache=always,log_level=err"]),
-    ("/usr/libexec/virtiofsd", &["--shared-dir=/", "--sandbox=none", "--cache=always", "--log-level=error"]),
+    (
+        "/usr/libexec/virtiofsd",
+        // An overlay refuses folders that are announced as mounts (fs/overlayfs/util.c, `ovl_dentry_weird`).
+        &[
+            "--shared-dir=/",
+            "--sandbox=none",
+            "--cache=always",
+            "--no-announce-submounts",
+            "--log-level=error",
+        ],
+    ),
 ];
 
 /// Whether a daemon is installed.
