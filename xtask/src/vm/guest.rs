@@ -30,7 +30,7 @@ use super::{
 
 const POLL: Duration = Duration::from_millis(20);
 /// Of the console, when a guest died.
-const LAST_LINES: usize = 30;
+const LAST_LINES: usize = 80;
 const BUSYBOX: &str = "/bin/busybox";
 
 /// What guests get.
