@@ -76,7 +76,7 @@ pub(crate) fn refusal(facts: &mut Facts) -> Result<()> {
         "refused in one line",
         names_it,
         true,
-        format!("{}: {said}", output.status),
+        format!("{}: {}", output.status, lines.join(" / ")),
     ));
     Ok(())
 }
