@@ -22,7 +22,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::apt;
+use crate::{apt, debian::is_root};
 use guest::{End, Ended, Output, Size};
 use kernel::Kernel;
 use machine::Lockdown;
@@ -99,6 +99,7 @@ fn boot(
         std::env::consts::ARCH == "x86_64",
         "guests are of this machine's kind, and known are those of x86_64"
     );
+    ensure!(is_root(), "only root can show a guest this machine's files: run it with sudo");
     let kernels = if kernels.is_empty() { &series::TRIED[..] } else { kernels };
     install()?;
     let files = Kernel::prepare(kernels)?;
