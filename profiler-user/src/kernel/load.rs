@@ -11,7 +11,7 @@ use super::btf::Btf;
 use super::error::{StartError, chain, denied};
 use super::hooks::{self, Hook, SocketHooks, Wait};
 use super::program::{self, Links};
-use super::{layout, object, own};
+use super::{layout, lockdown, object, own};
 
 /// What the operator may choose.
 #[derive(Debug, Clone)]
@@ -56,6 +56,9 @@ pub struct Missing {
 
 /// Loads everything, then attaches: verification takes long enough for one-sided traffic.
 pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
+    if lockdown::forbids(&lockdown::mode()) {
+        return Err(StartError::LockedDown);
+    }
     let config = config(options)?;
     let mut ebpf = maps(options, config)?;
     let mut programs = Vec::new();

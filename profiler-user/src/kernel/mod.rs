@@ -8,6 +8,7 @@ pub mod error;
 pub mod hooks;
 pub mod layout;
 pub mod load;
+pub mod lockdown;
 pub mod loops;
 pub mod memlock;
 mod misses;
