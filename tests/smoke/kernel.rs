@@ -39,6 +39,7 @@ impl Kernel {
             && match hook {
                 "sock-tracepoints" | "data_ready" => self.has_arrivals(),
                 "syscall-exit" | "loop_switch" => self.names_calls(),
+                "raw-exit" => !self.preempts(),
                 _ => true,
             }
     }
@@ -47,6 +48,11 @@ impl Kernel {
     /// trace_sock_recv_length).
     pub(crate) fn has_arrivals(&self) -> bool {
         self.version >= (6, 3)
+    }
+
+    /// Whether programs of raw tracepoints are preempted (include/linux/tracepoint.h: __DECLARE_TRACE).
+    fn preempts(&self) -> bool {
+        self.version >= (7, 0)
     }
 
     /// Whether a thread's system call can be known from outside (kernel/trace/bpf_trace.c: bpf_task_pt_regs).
@@ -77,6 +83,7 @@ mod tests {
         assert!(of("7.0.4").has_arrivals() && !of("6.1.0").has_arrivals());
         assert!(of("6.1.0").names_calls() && !of("5.10.0").names_calls());
         assert!(of("6.1.0").gives("loop_switch") && !of("5.10.0").gives("loop_switch"));
+        assert!(of("6.18.44").gives("raw-exit") && !of("7.0.4").gives("raw-exit"));
         assert!(of("5.10.0").gives("set_state") && !of("6.1.0").gives("data_ready"));
     }
 

@@ -10,7 +10,10 @@ use super::object::ObjectError;
 /// Why a session could not begin.
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("the kernel is locked down for confidentiality, which forbids eBPF to read its memory: {}", lockdown::ADVICE)]
+    #[error(
+        "the kernel is locked down for confidentiality, which forbids eBPF to read its memory: {}",
+        lockdown::ADVICE
+    )]
     LockedDown,
     #[error("kernel BTF: {0}")]
     Btf(#[from] BtfError),

@@ -15,6 +15,7 @@ mod misses;
 pub mod object;
 pub mod own;
 mod program;
+pub mod release;
 pub mod run_time;
 pub mod session;
 pub mod syscalls;
