@@ -68,7 +68,7 @@ pub(crate) fn ebpf() -> Result<PathBuf> {
 }
 
 /// Runs a `cargo build` of one executable and returns where cargo put it.
-fn executable(cargo: &mut Command) -> Result<PathBuf> {
+pub(crate) fn executable(cargo: &mut Command) -> Result<PathBuf> {
     let messages = command::messages(cargo.arg("--message-format=json-render-diagnostics"))?;
     messages
         .lines()

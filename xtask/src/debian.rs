@@ -11,8 +11,7 @@ mod apt;
 
 use std::{
     env::consts::ARCH,
-    fs::{self, File},
-    io::ErrorKind,
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -21,7 +20,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    command,
+    command, folder,
     toolchain::{OLDEST_RUST, is_new_enough},
 };
 
@@ -44,32 +43,16 @@ pub(crate) fn prepare() -> Result<Pair> {
     let compiler = folder.join("rust");
     let linker = folder.join("bpf-linker");
     if !(compiler.exists() && linker.exists()) {
-        fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
         // Two builds at once must not unpack into the same folder.
-        let lock = File::create(folder.join(".lock")).context("failed to create the toolchain's lock")?;
-        lock.lock().context("failed to wait for another run that makes the toolchain")?;
+        let _lock = folder::lock(&folder)?;
         if !compiler.exists() {
-            make(&compiler, unpack_compiler)?;
+            folder::make(&compiler, unpack_compiler)?;
         }
         if !linker.exists() {
-            make(&linker, |partial| install_linker(&compiler, partial))?;
+            folder::make(&linker, |partial| install_linker(&compiler, partial))?;
         }
     }
     Ok(Pair { rustc: compiler.join("bin/rustc"), linker: linker.join("bin/bpf-linker") })
-}
-
-/// Lets `fill` make a folder that appears under its final name only when it is complete.
-fn make(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let partial = folder.with_extension("partial");
-    match fs::remove_dir_all(&partial) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("failed to remove {}", partial.display()));
-        }
-        _ => {}
-    }
-    fs::create_dir_all(&partial).with_context(|| format!("failed to create {}", partial.display()))?;
-    fill(&partial)?;
-    fs::rename(&partial, folder).with_context(|| format!("failed to rename {}", partial.display()))
 }
 
 /// One version of the compiler that apt offers whole.

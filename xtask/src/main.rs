@@ -7,16 +7,20 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod apt;
+mod archive;
 mod bench;
 mod build;
 mod command;
 mod debian;
+mod folder;
 mod lint;
 mod run;
 mod services;
 mod stages;
 mod test;
 mod toolchain;
+mod vm;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Build, check and test hostprof")]
@@ -41,20 +45,24 @@ enum Verb {
     Bench(bench::Options),
     /// Install the servers that the end-to-end tests need
     Services,
+    /// Run a command on other kernels, in virtual machines that see this machine's files
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().verb {
-        Verb::Build(options) => build::run(options).map(|_binary| ()),
-        Verb::Run(options) => run::run(options),
-        Verb::Demo(options) => run::demo(options),
-        Verb::Lint => lint::run(),
-        Verb::Test(options) => test::run(options),
-        Verb::Bench(options) => bench::run(options),
-        Verb::Services => services::run(),
+        Verb::Build(options) => build::run(options).map(|_binary| ExitCode::SUCCESS),
+        Verb::Run(options) => run::run(options).map(done),
+        Verb::Demo(options) => run::demo(options).map(done),
+        Verb::Lint => lint::run().map(done),
+        Verb::Test(options) => test::run(options).map(done),
+        Verb::Bench(options) => bench::run(options).map(done),
+        Verb::Services => services::run().map(done),
+        Verb::Vm(options) => vm::run(options),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             // Without the stack that anyhow's own format adds: the chain of contexts says where.
             eprintln!("error: {error:#}");

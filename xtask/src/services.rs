@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-mod apt;
 mod database;
 mod golang;
 mod node;
+mod packages;
 mod place;
 mod python;
 
@@ -24,7 +24,7 @@ use place::Place;
 pub(crate) fn run() -> Result<()> {
     let begun = Instant::now();
     let place = Place::claim()?;
-    apt::install()?;
+    packages::install()?;
     let python = python::install(&place)?;
     node::install(&place)?;
     golang::install(&place, &python)?;

@@ -17,7 +17,8 @@ use profiler_ebpf::world::{Op, WINDOW};
 pub(crate) const SPARE: usize = 64;
 
 /// The operation being worked through, and its bytes. Per CPU: these programs run with preemption off
-/// (`__DO_TRACE` in include/linux/tracepoint.h), and no program of the soft interrupts touches it.
+/// (`__DO_TRACE` in include/linux/tracepoint.h; from Linux 7.0 on only those of classic tracepoints do, and no others are
+/// used), and no program of the soft interrupts touches it.
 #[repr(C)]
 pub(crate) struct Scratch {
     pub(crate) op: Op,
@@ -73,8 +74,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
+/// One for each program that writes one: no two of one program run on a CPU at a time (`__bpf_trace_run` in
+/// kernel/trace/bpf_trace.c).
 #[map]
-pub(crate) static PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(3, 0);
 
 #[map]
 pub(crate) static UNIX_NAME: PerCpuArray<UnixName> = PerCpuArray::with_max_entries(1, 0);

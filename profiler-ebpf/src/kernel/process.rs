@@ -50,8 +50,13 @@ fn process_exit(_ctx: RawTracePointContext) -> i32 {
 /// Sends a process record; with `task`, the new program's arguments (`mm->arg_start`) and its file too.
 #[inline(always)]
 fn send(kind: u32, pid: u32, parent: u32, task: u64) {
-    let Some(process) = PROCESS.get_ptr_mut(0) else { return };
-    // SAFETY: a per-CPU value; these programs run in process context with preemption off, never one inside another.
+    let own = match kind {
+        kind::FORK => 0,
+        kind::EXEC => 1,
+        _ => 2,
+    };
+    let Some(process) = PROCESS.get_ptr_mut(own) else { return };
+    // SAFETY: a per-CPU value of this program's.
     unsafe {
         let p = &mut *process;
         p.kind = kind;

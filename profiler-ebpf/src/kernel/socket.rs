@@ -2,11 +2,14 @@
 //!
 //! match-proto: void(struct sock *sk, int ret, int flags) sock_recv_length, sock_send_length (include/trace/events/sock.h)
 //! match-proto: void(const struct sock *sk) sk_data_ready (include/trace/events/sock.h)
+//!
+//! From Linux 7.0 on raw tracepoints run with preemption on (`__DECLARE_TRACE` in include/linux/tracepoint.h), which the
+//! scratch does not bear. Classic ones run with it off (`__DECLARE_EVENT_CLASS` in include/trace/perf.h).
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated as h;
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::macros::{raw_tracepoint, tracepoint};
+use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 use profiler_ebpf::record::{Counter, proto};
 
 use super::config::CFG;
@@ -39,6 +42,31 @@ fn sock_recv(ctx: RawTracePointContext) -> i32 {
 fn sock_send(ctx: RawTracePointContext) -> i32 {
     socket(&ctx, true);
     0
+}
+
+/// On classic tracepoints.
+#[tracepoint]
+fn sock_recv_classic(ctx: TracePointContext) -> u32 {
+    classic(&ctx, false);
+    0
+}
+
+#[tracepoint]
+fn sock_send_classic(ctx: TracePointContext) -> u32 {
+    classic(&ctx, true);
+    0
+}
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext, send: bool) {
+    // SAFETY: sock:sock_*_length/format: the socket at 8, the result at 20, the flags at 24; the loader checks that.
+    let (sk, ret, flags) = unsafe {
+        let fields = ctx.as_ptr().cast::<u8>();
+        (*fields.add(8).cast::<u64>(), *fields.add(20).cast::<i32>(), *fields.add(24).cast::<u32>())
+    };
+    if send || flags as u64 & NO_DATA == 0 {
+        syscall::next(ctx, run::operation(sk, ret as i64, send, callers_buffer));
+    }
 }
 
 #[inline(always)]

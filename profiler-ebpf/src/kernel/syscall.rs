@@ -182,8 +182,9 @@ fn call_exit(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// Hands the operation to the program of its next steps, which does not come back.
 #[inline(always)]
-fn next(ctx: &TracePointContext, stage: u32) {
+pub(crate) fn next(ctx: &TracePointContext, stage: u32) {
     if stage < stage::COUNT {
         // SAFETY: the array holds programs of this type only.
         unsafe { NEXT_CLASSIC.tail_call(ctx, stage) };

@@ -14,7 +14,7 @@ use crate::kernel::caps::{Capabilities, Capability};
 use crate::kernel::error::StartError;
 use crate::kernel::hooks::{self, SocketHooks, Wait};
 use crate::kernel::session::Session;
-use crate::kernel::{layout, memlock, own};
+use crate::kernel::{layout, lockdown, memlock, own};
 use crate::output::style::{ColourChoice, Style, Tone, wrap};
 use crate::stack::reader;
 
@@ -134,15 +134,14 @@ fn stacks() -> Check {
 }
 
 fn lockdown() -> Check {
-    let text = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    let mode = text.split(['[', ']']).nth(1).unwrap_or("none");
-    let problem = (mode == "confidentiality")
+    let mode = lockdown::mode();
+    let problem = lockdown::forbids(&mode)
         .then(|| "the kernel is locked down for confidentiality: eBPF may not read its memory".to_owned());
     Check::new(
         "lockdown",
         format!("lets eBPF read the kernel's memory (mode: {mode})"),
         problem,
-        "boot with lockdown=integrity, or without",
+        lockdown::ADVICE,
     )
 }
 

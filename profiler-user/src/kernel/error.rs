@@ -4,11 +4,17 @@ use thiserror::Error;
 
 use super::btf::BtfError;
 use super::layout::LayoutError;
+use super::lockdown;
 use super::object::ObjectError;
 
 /// Why a session could not begin.
 #[derive(Debug, Error)]
 pub enum StartError {
+    #[error(
+        "the kernel is locked down for confidentiality, which forbids eBPF to read its memory: {}",
+        lockdown::ADVICE
+    )]
+    LockedDown,
     #[error("kernel BTF: {0}")]
     Btf(#[from] BtfError),
     #[error(transparent)]
@@ -84,7 +90,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// How the lines begin that the verifier prints after its verdict (`print_verification_stats`, kernel/bpf/verifier.c).
-const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+const STATISTICS: [&str; 4] = ["processed ", "insns processed ", "verification time ", "stack depth "];
 
 #[cfg(test)]
 mod tests {

@@ -83,10 +83,32 @@ const fn stage(program: &'static str, array: &'static str, index: u32) -> Hook {
     }
 }
 
-/// The programs of each way to see sockets. Writes come before reads: a server that is seen to read but not yet to
-/// write would leave exchanges open.
-pub fn socket_programs(hooks: SocketHooks) -> &'static [Hook] {
+/// The programs of each way to see sockets; `preempted`: of a kernel that runs those of raw tracepoints with preemption on.
+/// Writes come before reads: a server that is seen to read but not yet to write would leave exchanges open.
+pub fn socket_programs(hooks: SocketHooks, preempted: bool) -> &'static [Hook] {
     match hooks {
+        SocketHooks::SockTracepoints if preempted => {
+            const {
+                &[
+                    stage("call_recognise", "NEXT_CLASSIC", 0),
+                    stage("call_http", "NEXT_CLASSIC", 1),
+                    stage("call_mysql", "NEXT_CLASSIC", 2),
+                    stage("call_replies", "NEXT_CLASSIC", 3),
+                    Hook {
+                        program: "sock_send_classic",
+                        point: Point::Classic { category: "sock", names: &["sock_send_length"] },
+                        gives: "writes of sockets",
+                        without: "nothing is recorded",
+                    },
+                    Hook {
+                        program: "sock_recv_classic",
+                        point: Point::Classic { category: "sock", names: &["sock_recv_length"] },
+                        gives: "reads of sockets",
+                        without: "nothing is recorded",
+                    },
+                ]
+            }
+        }
         SocketHooks::SockTracepoints => {
             const {
                 &[

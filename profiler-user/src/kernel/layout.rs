@@ -33,13 +33,27 @@ const FIXED: [(&str, u32); 8] = [
     ("skc_v6_rcv_saddr", 72),
 ];
 
+/// The fields of the classic tracepoints sock:sock_*_length (`DECLARE_EVENT_CLASS(sock_msg_length` in
+/// include/trace/events/sock.h), Linux 6.3 and newer.
+const MESSAGES: &str = "trace_event_raw_sock_msg_length";
+const OF_MESSAGES: [(&str, u32); 3] = [("sk", 8), ("ret", 20), ("flags", 24)];
+
+/// Whether a structure is laid out as the kernel half has it built in.
+fn known(btf: &Btf, structure: &'static str, members: &[(&'static str, u32)]) -> Result<(), LayoutError> {
+    for (member, expected) in members.iter().copied() {
+        let found = btf.offset(structure, member)?;
+        if found != expected {
+            return Err(LayoutError::Moved { structure, member, found, expected });
+        }
+    }
+    Ok(())
+}
+
 /// The layout part of the configuration.
 pub fn read(btf: &Btf) -> Result<Config, LayoutError> {
-    for (member, expected) in FIXED {
-        let found = btf.offset("sock_common", member)?;
-        if found != expected {
-            return Err(LayoutError::Moved { structure: "sock_common", member, found, expected });
-        }
+    known(btf, "sock_common", &FIXED)?;
+    if btf.offset(MESSAGES, "sk").is_ok() {
+        known(btf, MESSAGES, &OF_MESSAGES)?;
     }
     let at = |structure: &str, member: &str| btf.offset(structure, member);
     let config = Config {

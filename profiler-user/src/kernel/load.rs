@@ -11,7 +11,7 @@ use super::btf::Btf;
 use super::error::{StartError, chain, denied};
 use super::hooks::{self, Hook, SocketHooks, Wait};
 use super::program::{self, Links};
-use super::{layout, object, own};
+use super::{layout, lockdown, object, own, release};
 
 /// What the operator may choose.
 #[derive(Debug, Clone)]
@@ -33,6 +33,10 @@ pub struct Options {
 
 /// The maps of event loops, which take as much memory as they have room.
 const LOOP_MAPS: [&str; 3] = ["LOOPS", "SETS", "TURNS"];
+
+/// Why a kernel that preempts programs of raw tracepoints is not recorded through them.
+const PREEMPTED: &str = "Linux 7.0 and newer preempt programs of raw tracepoints, and one operation would be taken for \
+                         another; mount tracefs at /sys/kernel/tracing for the other ways";
 
 /// The kernel half, loaded and attached.
 pub(super) struct Loaded {
@@ -56,6 +60,9 @@ pub struct Missing {
 
 /// Loads everything, then attaches: verification takes long enough for one-sided traffic.
 pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
+    if lockdown::forbids(&lockdown::mode()) {
+        return Err(StartError::LockedDown);
+    }
     let config = config(options)?;
     let mut ebpf = maps(options, config)?;
     let mut programs = Vec::new();
@@ -105,7 +112,7 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
             Err(e) => missing.push(Missing { hook, reason: chain(&e) }),
         }
     }
-    programs.extend(hooks::socket_programs(socket).iter().map(|h| h.program));
+    programs.extend(hooks::socket_programs(socket, release::preempts()).iter().map(|h| h.program));
     let watches_loops = watches_loops(&programs, &missing);
     programs.retain(|program| !missing.iter().any(|m| m.hook.program == *program));
     for m in &missing {
@@ -168,10 +175,15 @@ fn sockets(
     links: &mut Links,
     mut attach_others: impl FnMut(&mut Ebpf, &mut Links),
 ) -> Result<SocketHooks, StartError> {
+    let preempted = release::preempts();
     let mut reasons = Vec::new();
     let mut permission = false;
     for way in SocketHooks::ALL.into_iter().filter(|way| only.is_none_or(|only| only == *way)) {
-        let hooks = hooks::socket_programs(way);
+        if preempted && way == SocketHooks::RawExit {
+            reasons.push(format!("{}: {PREEMPTED}", way.name()));
+            continue;
+        }
+        let hooks = hooks::socket_programs(way, preempted);
         let result = program::load_all(ebpf, hooks).and_then(|()| {
             attach_others(ebpf, links);
             let mut own = Links::default();

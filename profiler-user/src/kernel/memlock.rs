@@ -6,6 +6,8 @@ use std::io;
 use log::debug;
 use thiserror::Error;
 
+use super::release;
+
 /// What the maps take at the default sizes, bytes, with room to spare.
 const NEEDED: u64 = 128 << 20;
 
@@ -29,7 +31,7 @@ pub fn raise() -> Result<(), TooLow> {
         return Ok(());
     }
     debug!("the memory lock limit stays: {}", io::Error::last_os_error());
-    let kernel = release();
+    let kernel = release::name();
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes the struct given.
     unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
@@ -41,18 +43,12 @@ pub fn raise() -> Result<(), TooLow> {
 
 /// Whether this kernel counts maps against the limit.
 pub fn matters() -> bool {
-    counts_maps(&release())
-}
-
-fn release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+    counts_maps(&release::name())
 }
 
 /// True for releases below 5.11.
 fn counts_maps(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(0));
-    version < (5, 11)
+    release::version(release).is_some_and(|version| version < (5, 11))
 }
 
 #[cfg(test)]

@@ -1,19 +1,11 @@
 //! What of apt changes the system, and so needs root: a package's name goes in, the package is there, or the error says
 //! what to run.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::command;
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
+use crate::command::{self, is_root};
 
 /// Installs a package, with refreshed lists where the old ones do not lead to it.
 pub(super) fn install(package: &str) -> Result<()> {

@@ -1,8 +1,7 @@
 //! MySQL from Debian sid, beside Debian 12's MariaDB, and a fresh data directory of each.
 //!
-//! MySQL is in none of Debian's releases. Its packages are fetched by an apt with its own state, which knows only
-//! sid and believes that nothing is installed: so it verifies signatures and hashes as ever, brings every library
-//! that the server needs, C library included, and leaves the machine's own packages alone.
+//! MySQL is in none of Debian's releases. Its packages are fetched by an apt that knows only sid and believes that
+//! nothing is installed: so it brings every library that the server needs, C library included.
 
 use std::{
     fs,
@@ -12,13 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{apt::apt_get, place::Place};
-use crate::command::output;
+use super::place::Place;
+use crate::{archive::Archive, command::output};
 
 const PACKAGES: &[&str] = &["mysql-server-core"];
-
-/// Signs sid, too. Part of every Debian.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Redo logs of the default 100 MB would be copied for every test.
 const MARIADB_LOG: &str = "--innodb-log-file-size=16M";
@@ -69,35 +65,10 @@ fn install_mysql(place: &Place) -> Result<PathBuf> {
 
 /// Downloads the packages with everything they depend on.
 fn download(work: &Path) -> Result<Vec<PathBuf>> {
-    let archives = work.join("cache/archives");
-    for dir in [work.join("state/lists/partial"), archives.join("partial")] {
-        fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
-    }
-    let sources = work.join("sources.list");
-    let status = work.join("state/status");
-    let source = format!("deb [signed-by={KEYRING}] {} sid main\n", debian_archive()?);
-    for (path, text) in [(&sources, source.as_str()), (&status, "")] {
-        fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))?;
-    }
-    let sid = || {
-        let mut command = apt_get();
-        for (option, path) in [
-            ("Dir::Etc::sourcelist", &sources),
-            ("Dir::State", &work.join("state")),
-            ("Dir::State::status", &status),
-            ("Dir::Cache", &work.join("cache")),
-        ] {
-            command.arg("-o").arg(format!("{option}={}", path.display()));
-        }
-        // apt's own download user may not reach into target/.
-        for option in ["Dir::Etc::sourceparts=/dev/null", "APT::Sandbox::User=root"] {
-            command.args(["-o", option]);
-        }
-        command
-    };
-    output(sid().arg("update"))?;
+    let sid = Archive::open(work, &["sid"])?;
     let install = ["install", "--yes", "--no-install-recommends", "--download-only"];
-    output(sid().args(install).args(PACKAGES))?;
+    output(sid.get().args(install).args(PACKAGES))?;
+    let archives = sid.packages();
     let entries =
         fs::read_dir(&archives).with_context(|| format!("failed to read {}", archives.display()))?;
     let debs: Vec<_> = entries
@@ -106,16 +77,6 @@ fn download(work: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     ensure!(!debs.is_empty(), "apt-get downloaded no packages to {}", archives.display());
     Ok(debs)
-}
-
-/// The address of the Debian archive that this machine's own apt is set up to use.
-fn debian_archive() -> Result<String> {
-    let mut targets = Command::new("apt-get");
-    targets.args(["indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Component: main"]);
-    let uris = output(&mut targets)?;
-    // The security archive has the same origin, but no sid.
-    let uri = uris.lines().find(|uri| !uri.contains("security"));
-    uri.map(str::to_owned).with_context(|| format!("{targets:?} names no Debian archive: run apt-get update"))
 }
 
 /// Makes mysqld use the loader and libraries it came with. Patched, rather than started through the loader, so that

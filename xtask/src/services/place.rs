@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::command;
+use crate::{command, folder};
 
 /// The folder, locked: two installations at once would unpack over each other.
 pub(super) struct Place {
@@ -23,10 +23,7 @@ impl Place {
     /// Makes the folder and waits for any other installation to end.
     pub(super) fn claim() -> Result<Self> {
         let root = command::root().join("target/services");
-        fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;
-        let path = root.join("lock");
-        let lock = File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
-        lock.lock().with_context(|| format!("failed to lock {}", path.display()))?;
+        let lock = folder::lock(&root)?;
         Ok(Self { root, _lock: lock })
     }
 
@@ -57,12 +54,6 @@ impl Place {
         eprintln!("{name}: installed in {:.1} s", begun.elapsed().as_secs_f64());
         Ok(dir)
     }
-}
-
-/// Whether `program` is in a folder of `PATH`.
-pub(super) fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 /// Removes a file or a folder with everything in it; having none is fine.

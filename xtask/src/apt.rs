@@ -8,63 +8,27 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::place::on_path;
 use crate::command::output;
-
-/// The MariaDB packages are those without a service: the tests bring their own data directory.
-const PACKAGES: &[&str] = &[
-    "ca-certificates",
-    "golang-github-go-sql-driver-mysql-dev",
-    "iproute2",
-    "mariadb-client-core",
-    "mariadb-server-core",
-    "nginx",
-    "patchelf",
-    "prometheus",
-    "redis-server",
-    "sysbench",
-    "tshark",
-    "unzip",
-    "wrk",
-    "xz-utils",
-];
-
-/// Those that come with a service of the same name.
-const SERVICES: &[&str] = &["nginx", "prometheus", "redis-server"];
 
 /// Invoked by package scripts before they start a service; its exit status 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs the packages that are missing, without starting the services that come with them.
-pub(super) fn install() -> Result<()> {
-    let mut wanted = PACKAGES.to_vec();
-    if !on_path("node") {
-        wanted.push("nodejs");
-    }
-    if !on_path("npm") {
-        wanted.push("npm");
-    }
-    if output(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
-        wanted.extend(["python3", "python3-venv"]);
-    }
-    let installed = installed(&wanted)?;
+/// Installs those of `wanted` that are missing, without starting the services that come with them, and returns them.
+pub(crate) fn install<'a>(wanted: &[&'a str]) -> Result<Vec<&'a str>> {
+    let installed = installed(wanted)?;
     let missing: Vec<_> = wanted.iter().copied().filter(|package| !installed.contains(*package)).collect();
     if missing.is_empty() {
-        eprintln!("apt: there ({} packages)", wanted.len());
-        return Ok(());
+        return Ok(missing);
     }
     eprintln!("apt: installing {}", missing.join(" "));
     let _policy = NoAutostart::put()?;
     output(apt_get().arg("update"))?;
     output(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&missing))?;
-    // Nor are they to be started with the machine. Where there is no systemd nothing would start them.
-    let services = SERVICES.iter().filter(|service| missing.contains(service));
-    let _ = output(Command::new("systemctl").args(["disable", "--quiet"]).args(services));
-    Ok(())
+    Ok(missing)
 }
 
 /// apt-get without questions, waiting for another one that holds dpkg's lock.
-pub(super) fn apt_get() -> Command {
+pub(crate) fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "DPkg::Lock::Timeout=600"]);
     command
