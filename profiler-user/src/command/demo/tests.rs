@@ -126,17 +126,23 @@ fn is_alive(pid: u32) -> bool {
 
 #[test]
 fn three_processes_work_and_end() {
-    let demo = Demo::start_with(child).unwrap();
-    assert_eq!(demo.pids().len(), 3);
-    assert!(demo.http_port() != 0 && demo.mysql_port() != 0);
-    std::thread::sleep(Duration::from_millis(1500));
-    let pids = demo.pids();
-    assert!(pids.iter().copied().all(is_alive));
-    let tally = demo.stop();
-    assert!(tally.requests > 20, "{tally:?}");
-    assert!(tally.failed > 0 && tally.failed < tally.requests, "{tally:?}");
-    assert_eq!(tally.broken, 0);
-    assert!(!pids.into_iter().any(is_alive));
+    // Longer where a busy machine leaves them little.
+    for seconds in [1.5, 6.0, 24.0] {
+        let demo = Demo::start_with(child).unwrap();
+        assert_eq!(demo.pids().len(), 3);
+        assert!(demo.http_port() != 0 && demo.mysql_port() != 0);
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        let pids = demo.pids();
+        assert!(pids.iter().copied().all(is_alive));
+        let tally = demo.stop();
+        assert_eq!(tally.broken, 0);
+        assert!(!pids.into_iter().any(is_alive));
+        if tally.requests > 20 && tally.failed > 0 {
+            assert!(tally.failed < tally.requests, "{tally:?}");
+            return;
+        }
+    }
+    panic!("no 20 requests in 24 s, or none of them failed");
 }
 
 #[test]
