@@ -202,8 +202,8 @@ fn a_pool_that_is_too_small_is_told() -> Result<()> {
 
 #[test]
 fn each_end_is_told_by_its_own_rule() -> Result<()> {
-    let mariadb = Database::start_with(Engine::MariaDb, &["--wait-timeout=1", "--max-allowed-packet=1M"])?;
-    let mysql = Database::start_with(Engine::MySql, &["--wait-timeout=1", "--max-allowed-packet=1M"])?;
+    let mariadb = Database::start_with(Engine::MariaDb, &["--max-allowed-packet=1M"])?;
+    let mysql = Database::start_with(Engine::MySql, &["--max-allowed-packet=1M"])?;
     let patient = Database::start(Engine::MariaDb)?;
     let mut strict = Database::start_with(Engine::MariaDb, &[&format!("--max-connections={ALLOWED}")])?;
     let mut admin = Admin::of(&patient)?;

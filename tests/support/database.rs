@@ -49,7 +49,7 @@ impl Database {
         Self::start_with(engine, &[])
     }
 
-    /// Starts the server with further options of its own, such as `--wait-timeout=1`.
+    /// Starts the server with further options of its own, such as `--max-connections=3`.
     pub fn start_with(engine: Engine, options: &[&str]) -> Result<Self> {
         let dir = temp_dir()?;
         let tcp = Address::free_port()?;
