@@ -44,9 +44,8 @@ fn request(start: u64, last: u64) -> Exchange {
     Exchange { call: Call::Http(call), ..mysql(Role::Server, start, last, None) }
 }
 
-/// The reply's end shows after the response's: nothing follows it.
-#[test]
-fn the_request_that_left_a_transaction_open() {
+/// A session whose transaction a request has left open, as the table has it, and the request's connection.
+fn left_open() -> (Connections, Conn, Event) {
     let mut stage = stage();
     let (open, served) =
         (event(what::OPENED, role::CLIENT, 5, opened()), event(what::OPENED, role::SERVER, 6, opened()));
@@ -60,6 +59,14 @@ fn the_request_that_left_a_transaction_open() {
     let mut conn: Conn = unsafe { std::mem::zeroed() };
     (conn.record, conn.life, conn.state) = (session, open.life, state::IDLE);
     conn.record.proto = proto::MYSQL;
+    (stage, conn, served)
+}
+
+/// The reply's end shows after the response's: nothing follows it.
+#[test]
+fn the_request_that_left_a_transaction_open() {
+    let (mut stage, conn, served) = left_open();
+    let (session, http) = (conn.record, record(&served));
     // SAFETY: plain numbers.
     let mut next: Conn = unsafe { std::mem::zeroed() };
     (next.record, next.life, next.state) = (http, served.life, state::REQUEST);
@@ -109,19 +116,8 @@ fn the_request_that_left_a_transaction_open() {
 /// Nor are the requests of that time known: who left it so before says nothing of it.
 #[test]
 fn a_transaction_left_open_by_a_command_whose_begin_is_not_known() {
-    let mut stage = stage();
-    let (open, served) =
-        (event(what::OPENED, role::CLIENT, 5, opened()), event(what::OPENED, role::SERVER, 6, opened()));
-    feed(&mut stage, &open, Some("app"));
-    feed(&mut stage, &served, Some("app"));
-    let (session, http) = (record(&open), record(&served));
-    stage.exchange(&session, &mut mysql(Role::Client, 2 * SECOND, 2 * SECOND, Some(false)));
-    stage.exchange(&http, &mut request(3 * SECOND, 5 * SECOND));
-    stage.exchange(&session, &mut mysql(Role::Client, 3 * SECOND, 4 * SECOND, Some(true)));
-    // SAFETY: plain numbers.
-    let mut conn: Conn = unsafe { std::mem::zeroed() };
-    (conn.record, conn.life, conn.state) = (session, open.life, state::IDLE);
-    conn.record.proto = proto::MYSQL;
+    let (mut stage, conn, served) = left_open();
+    let (session, http) = (conn.record, record(&served));
     let survey = |stage: &mut Connections, now: u64| {
         stage.survey();
         stage.see(&conn, &UnderWay::default(), now * SECOND);
